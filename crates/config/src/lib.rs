@@ -1,0 +1,2 @@
+//! One postroad.toml, a section per role, errors that point at the line
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! MDA: directory, delivery into Maildir, mailboxes
+#![forbid(unsafe_code)]

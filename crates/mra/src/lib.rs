@@ -1,0 +1,2 @@
+//! MRA: IMAP and POP3 access to mailboxes
+#![forbid(unsafe_code)]

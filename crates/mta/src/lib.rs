@@ -1,0 +1,2 @@
+//! MTA: submission, queue, routing, relay, bounces
+#![forbid(unsafe_code)]

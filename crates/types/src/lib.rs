@@ -1,0 +1,20 @@
+//! Mail words without IO: what the other crates mean by an address, an envelope, a reply, a verdict.
+//!
+//! Everything here is parsed once, at the edge, into a strict type; behind the edge nobody parses again.
+//! No clock, no sockets, no environment.
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod domain;
+pub mod envelope;
+pub mod id;
+pub mod limits;
+pub mod reply;
+pub mod verdict;
+
+pub use address::{Address, LocalPart, ReversePath};
+pub use domain::{Domain, Host};
+pub use envelope::{BodyKind, Envelope};
+pub use id::{AccountId, QueueId, TraceId};
+pub use reply::{EnhancedCode, Reply};
+pub use verdict::{DeliveryResult, RecipientVerdict};

@@ -1,0 +1,2 @@
+//! POP3 as a pure state machine
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! SMTP as pure state machines: codec, server and client
+#![forbid(unsafe_code)]
