@@ -18,10 +18,7 @@ pub enum AddressError {
     NoAt,
     #[error("the local part is empty")]
     EmptyLocalPart,
-    #[error(
-        "the local part is longer than {} octets",
-        limits::LOCAL_PART_OCTETS_MAX
-    )]
+    #[error("the local part is longer than {} octets", limits::LOCAL_PART_OCTETS_MAX)]
     LocalPartTooLong,
     #[error("the local part is neither a dot-string nor a quoted-string (RFC 5321 section 4.1.2)")]
     LocalPartSyntax,
@@ -63,28 +60,17 @@ impl FromStr for LocalPart {
         if s.len() > limits::LOCAL_PART_OCTETS_MAX {
             return Err(AddressError::LocalPartTooLong);
         }
-        let fine = if let Some(rest) = s.strip_prefix('"') {
-            is_quoted_rest(rest)
-        } else {
-            is_dot_string(s)
-        };
-        if fine {
-            Ok(LocalPart(s.into()))
-        } else {
-            Err(AddressError::LocalPartSyntax)
-        }
+        let fine = if let Some(rest) = s.strip_prefix('"') { is_quoted_rest(rest) } else { is_dot_string(s) };
+        if fine { Ok(LocalPart(s.into())) } else { Err(AddressError::LocalPartSyntax) }
     }
 }
 
 /// `Dot-string` over `atext`, with UTF-8 beyond ASCII allowed as RFC 6531 extends it.
 fn is_dot_string(s: &str) -> bool {
     let atext = |c: char| {
-        c.is_ascii_alphanumeric()
-            || "!#$%&'*+-/=?^_`{|}~".contains(c)
-            || (!c.is_ascii() && !c.is_control())
+        c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || (!c.is_ascii() && !c.is_control())
     };
-    s.split('.')
-        .all(|atom| !atom.is_empty() && atom.chars().all(atext))
+    s.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
 }
 
 /// The rest of a `Quoted-string` behind its opening quote; the closing quote must be its last character.
@@ -147,10 +133,7 @@ impl FromStr for Address {
         // A quoted local part may hold an @; a domain never does: the last one separates.
         let at = s.rfind('@').ok_or(AddressError::NoAt)?;
         let (local, host) = (&s[..at], &s[at + 1..]);
-        Ok(Address {
-            local: local.parse()?,
-            host: host.parse()?,
-        })
+        Ok(Address { local: local.parse()?, host: host.parse()? })
     }
 }
 
@@ -185,11 +168,7 @@ impl FromStr for ReversePath {
     type Err = AddressError;
 
     fn from_str(s: &str) -> Result<Self, AddressError> {
-        if s.is_empty() {
-            Ok(ReversePath::Null)
-        } else {
-            s.parse().map(ReversePath::Address)
-        }
+        if s.is_empty() { Ok(ReversePath::Null) } else { s.parse().map(ReversePath::Address) }
     }
 }
 
@@ -214,45 +193,22 @@ mod tests {
         assert_eq!(a.to_string(), r#""x> SIZE=1 <y"@e.org"#);
         let b: Address = r#""a@b"@e.org"#.parse().unwrap();
         assert_eq!(b.local.unquoted(), "a@b");
-        assert_eq!(
-            r#""joe"@e.org"#.parse::<Address>().unwrap(),
-            "joe@E.ORG".parse().unwrap()
-        );
+        assert_eq!(r#""joe"@e.org"#.parse::<Address>().unwrap(), "joe@E.ORG".parse().unwrap());
     }
 
     #[test]
     fn refuses_what_is_no_address() {
-        for text in [
-            "",
-            "a",
-            "@b",
-            "a@",
-            "a b@c",
-            "a..b@c",
-            "\"a@c",
-            "\"a\"b@c",
-            "a@b\r\n",
-            "a\u{7f}@b",
-            "<a@b>",
-        ] {
+        for text in
+            ["", "a", "@b", "a@", "a b@c", "a..b@c", "\"a@c", "\"a\"b@c", "a@b\r\n", "a\u{7f}@b", "<a@b>"]
+        {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn utf8_is_known_as_such() {
-        assert!(
-            "δοκιμή@παράδειγμα.gr"
-                .parse::<Address>()
-                .unwrap()
-                .is_internationalised()
-        );
-        assert!(
-            !"a@[192.0.2.1]"
-                .parse::<Address>()
-                .unwrap()
-                .is_internationalised()
-        );
+        assert!("δοκιμή@παράδειγμα.gr".parse::<Address>().unwrap().is_internationalised());
+        assert!(!"a@[192.0.2.1]".parse::<Address>().unwrap().is_internationalised());
     }
 
     proptest! {

@@ -78,10 +78,7 @@ impl FromStr for Domain {
                 return Err(DomainError::Character);
             }
         }
-        Ok(Domain {
-            written: s.into(),
-            ascii: ascii.into(),
-        })
+        Ok(Domain { written: s.into(), ascii: ascii.into() })
     }
 }
 
@@ -137,14 +134,9 @@ impl FromStr for Host {
             return s.parse().map(Host::Domain);
         };
         let inner = inner.strip_suffix(']').ok_or(DomainError::Literal)?;
-        let tagged = inner
-            .get(..5)
-            .is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:"));
+        let tagged = inner.get(..5).is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:"));
         let ip = if tagged {
-            inner
-                .get(5..)
-                .and_then(|rest| rest.parse::<Ipv6Addr>().ok())
-                .map(IpAddr::V6)
+            inner.get(5..).and_then(|rest| rest.parse::<Ipv6Addr>().ok()).map(IpAddr::V6)
         } else {
             inner.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
         };

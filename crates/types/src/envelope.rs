@@ -25,12 +25,6 @@ pub struct Envelope {
 
 impl Envelope {
     pub fn new(reverse_path: ReversePath, recipients: Vec<Address>) -> Self {
-        Envelope {
-            reverse_path,
-            recipients,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            envelope_id: None,
-        }
+        Envelope { reverse_path, recipients, body: BodyKind::SevenBit, smtputf8: false, envelope_id: None }
     }
 }

@@ -51,9 +51,7 @@ impl FromStr for QueueId {
         if s.len() == 16 && s.bytes().all(|b| BASE32.contains(&b)) {
             Ok(QueueId(s.into()))
         } else {
-            Err(IdError(
-                "queue id (16 characters of 0-9 and a-z without i, l, o, u)",
-            ))
+            Err(IdError("queue id (16 characters of 0-9 and a-z without i, l, o, u)"))
         }
     }
 }
@@ -82,9 +80,7 @@ impl FromStr for TraceId {
         if s.len() != 32 || !s.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(IdError("trace id (32 hex digits)"));
         }
-        u128::from_str_radix(s, 16)
-            .map(|n| TraceId(n.to_be_bytes()))
-            .map_err(|_| IdError("trace id"))
+        u128::from_str_radix(s, 16).map(|n| TraceId(n.to_be_bytes())).map_err(|_| IdError("trace id"))
     }
 }
 
@@ -124,10 +120,6 @@ mod tests {
         let id = TraceId::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0e0f");
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert!(
-            "+0102030405060708090a0b0c0d0e0f0"
-                .parse::<TraceId>()
-                .is_err()
-        );
+        assert!("+0102030405060708090a0b0c0d0e0f0".parse::<TraceId>().is_err());
     }
 }

@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod id;
 pub mod limits;
 pub mod reply;
+pub mod role;
 pub mod verdict;
 
 pub use address::{Address, LocalPart, ReversePath};
@@ -17,4 +18,5 @@ pub use domain::{Domain, Host};
 pub use envelope::{BodyKind, Envelope};
 pub use id::{AccountId, QueueId, TraceId};
 pub use reply::{EnhancedCode, Reply};
+pub use role::Role;
 pub use verdict::{DeliveryResult, RecipientVerdict};

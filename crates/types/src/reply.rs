@@ -13,11 +13,7 @@ pub struct EnhancedCode {
 
 impl EnhancedCode {
     pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
-        EnhancedCode {
-            class,
-            subject,
-            detail,
-        }
+        EnhancedCode { class, subject, detail }
     }
 }
 
@@ -36,17 +32,10 @@ impl FromStr for EnhancedCode {
             let digits = !p.is_empty() && p.len() <= 3 && p.bytes().all(|b| b.is_ascii_digit());
             if digits { p.parse::<u16>().ok() } else { None }
         });
-        match (
-            parts.next().flatten(),
-            parts.next().flatten(),
-            parts.next().flatten(),
-            parts.next(),
-        ) {
-            (Some(class @ (2 | 4 | 5)), Some(subject), Some(detail), None) => Ok(EnhancedCode {
-                class: class as u8,
-                subject,
-                detail,
-            }),
+        match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
+            (Some(class @ (2 | 4 | 5)), Some(subject), Some(detail), None) => {
+                Ok(EnhancedCode { class: class as u8, subject, detail })
+            }
             _ => Err(()),
         }
     }
@@ -63,20 +52,12 @@ pub struct Reply {
 
 impl Reply {
     pub fn new(code: u16, enhanced: EnhancedCode, text: impl Into<String>) -> Self {
-        Reply {
-            code,
-            enhanced: Some(enhanced),
-            text: text.into(),
-        }
+        Reply { code, enhanced: Some(enhanced), text: text.into() }
     }
 
     /// A reply that has no enhanced code by RFC 2034 (greeting, HELO, 3xx).
     pub fn plain(code: u16, text: impl Into<String>) -> Self {
-        Reply {
-            code,
-            enhanced: None,
-            text: text.into(),
-        }
+        Reply { code, enhanced: None, text: text.into() }
     }
 
     pub fn is_positive(&self) -> bool {

@@ -8,10 +8,7 @@ use crate::reply::Reply;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecipientVerdict {
     /// A mailbox here; `detail` is what stood behind the `+`.
-    Local {
-        account: AccountId,
-        detail: Option<String>,
-    },
+    Local { account: AccountId, detail: Option<String> },
     /// An alias here that leads to these addresses, here or elsewhere.
     Alias { targets: Vec<Address> },
     /// The domain is ours, the name is not known.
