@@ -1,0 +1,231 @@
+//! What a well-formed configuration can still be wrong in: all of it is found, not the first alone.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use postroad_types::{Address, Domain};
+
+use crate::document::Document;
+use crate::{Config, units};
+
+pub(crate) fn check(config: &Config, document: &mut Document<'_>) {
+    node(config, document);
+    files(config, document);
+    listeners(config, document);
+    dns(config, document);
+    mta(config, document);
+    limits(config, document);
+}
+
+fn node(config: &Config, document: &mut Document<'_>) {
+    let name = &config.node.name;
+    // An empty name stands for one that was not read, which is reported already.
+    if !name.is_empty()
+        && let Err(error) = name.parse::<Domain>()
+    {
+        let message = format!("{name:?}: {error}; expected the host's full name, such as \"mx1.example.org\"");
+        document.problem(&["node", "name"], message);
+    }
+    let delimiter = &config.mda.recipient_delimiter;
+    if delimiter.chars().count() > 1 || delimiter.contains(['@', '"']) {
+        let message = format!("{delimiter:?} cannot delimit; expected one character such as \"+\", or \"\" for none");
+        document.problem(&["mda", "recipient_delimiter"], message);
+    }
+}
+
+fn files(config: &Config, document: &mut Document<'_>) {
+    let mut pair = |section: &'static str, cert: &Option<_>, key: &Option<_>| {
+        let message = "cert_file and key_file belong together; expected both or neither";
+        match (cert, key) {
+            (Some(_), None) => document.problem(&[section, "cert_file"], message),
+            (None, Some(_)) => document.problem(&[section, "key_file"], message),
+            _ => {}
+        }
+    };
+    pair("tls", &config.tls.cert_file, &config.tls.key_file);
+    pair("rpc", &config.rpc.cert_file, &config.rpc.key_file);
+    if config.rpc.cert_file.is_some() && config.rpc.ca_file.is_none() {
+        let message = "cert_file without ca_file; expected the CA that issued it, to check the other services with";
+        document.problem(&["rpc", "cert_file"], message);
+    }
+
+    let mut file = |path: &[&str], file: Option<&Path>| {
+        if let Some(file) = file
+            && let Err(error) = std::fs::File::open(file).and_then(|f| f.metadata()).and_then(|m| {
+                if m.is_file() { Ok(()) } else { Err(std::io::Error::other("it is no regular file")) }
+            })
+        {
+            let message = format!("{}: {error}; expected a file that can be read", file.display());
+            document.problem(path, message);
+        }
+    };
+    file(&["tls", "cert_file"], config.tls.cert_file.as_deref());
+    file(&["tls", "key_file"], config.tls.key_file.as_deref());
+    file(&["tls", "extra_ca_file"], config.tls.extra_ca_file.as_deref());
+    file(&["rpc", "ca_file"], config.rpc.ca_file.as_deref());
+    file(&["rpc", "cert_file"], config.rpc.cert_file.as_deref());
+    file(&["rpc", "key_file"], config.rpc.key_file.as_deref());
+    file(&["dns", "recursion", "root_hints"], config.dns.recursion.root_hints.as_deref());
+    for (index, zone) in config.dns.zones.iter().enumerate() {
+        file(&["dns", "zones", &index.to_string(), "file"], Some(&zone.file));
+    }
+}
+
+/// No two listeners of a node on the same TCP address.
+fn listeners(config: &Config, document: &mut Document<'_>) {
+    let (dns, mta, mda, mra) = (&config.dns, &config.mta, &config.mda, &config.mra);
+    let all: [(&str, &str, &[SocketAddr]); 16] = [
+        ("dns", "listen", &dns.listen),
+        ("dns", "rpc_listen", &dns.rpc_listen),
+        ("dns", "admin_listen", &dns.admin_listen),
+        ("mta", "smtp_listen", &mta.smtp_listen),
+        ("mta", "submission_listen", &mta.submission_listen),
+        ("mta", "submissions_listen", &mta.submissions_listen),
+        ("mta", "rpc_listen", &mta.rpc_listen),
+        ("mta", "admin_listen", &mta.admin_listen),
+        ("mda", "rpc_listen", &mda.rpc_listen),
+        ("mda", "admin_listen", &mda.admin_listen),
+        ("mra", "imap_listen", &mra.imap_listen),
+        ("mra", "imaps_listen", &mra.imaps_listen),
+        ("mra", "pop3_listen", &mra.pop3_listen),
+        ("mra", "pop3s_listen", &mra.pop3s_listen),
+        ("mra", "rpc_listen", &mra.rpc_listen),
+        ("mra", "admin_listen", &mra.admin_listen),
+    ];
+    let mut seen: Vec<(SocketAddr, &str, &str)> = Vec::new();
+    for (section, key, addresses) in all {
+        for address in addresses {
+            if let Some((other, its_section, its_key)) = seen.iter().find(|(other, _, _)| clash(*other, *address)) {
+                // Point at the one that was written down, if the other is a default.
+                let (at, with) = if document.has(section) {
+                    ((section, key), (*its_section, *its_key))
+                } else {
+                    ((*its_section, *its_key), (section, key))
+                };
+                let message = format!(
+                    "{address} is taken by {}.{} ({other}); expected another port or another address",
+                    with.0, with.1
+                );
+                document.problem(&[at.0, at.1], message);
+            }
+            seen.push((*address, section, key));
+        }
+    }
+}
+
+/// Port 0 is whatever port is free, so it never clashes. IPv6 sockets are IPv6 only.
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() != 0
+        && a.port() == b.port()
+        && a.is_ipv4() == b.is_ipv4()
+        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+fn dns(config: &Config, document: &mut Document<'_>) {
+    let dns = &config.dns;
+    for (index, zone) in dns.zones.iter().enumerate() {
+        let at = index.to_string();
+        if zone.origin != "."
+            && let Err(error) = zone.origin.parse::<Domain>()
+        {
+            let message = format!("{:?}: {error}; expected a domain, or \".\" for the root", zone.origin);
+            document.problem(&["dns", "zones", &at, "origin"], message);
+        }
+        let same = |other: &crate::Zone| {
+            other.origin.trim_end_matches('.').eq_ignore_ascii_case(zone.origin.trim_end_matches('.'))
+        };
+        if dns.zones.iter().take(index).any(same) {
+            let message = format!("the zone {} is given twice; expected each zone once", zone.origin);
+            document.problem(&["dns", "zones", &at, "origin"], message);
+        }
+    }
+    if dns.recursion.min_ttl > dns.recursion.max_ttl {
+        let message = format!("min_ttl is longer than max_ttl ({})", units::duration::show(dns.recursion.max_ttl));
+        document.problem(&["dns", "recursion", "min_ttl"], message);
+    }
+    if dns.udp_payload_max < 512 {
+        document.problem(&["dns", "udp_payload_max"], "too small; expected 512 (RFC 1035 section 2.3.4) or more");
+    }
+    if dns.recursion.upstream_port == 0 {
+        document.problem(&["dns", "recursion", "upstream_port"], "port 0 cannot be asked; expected 1 to 65535");
+    }
+}
+
+fn mta(config: &Config, document: &mut Document<'_>) {
+    let mta = &config.mta;
+    if !mta.postmaster.is_empty()
+        && let Err(error) = mta.postmaster.parse::<Address>()
+    {
+        let message = format!("{:?}: {error}; expected a mail address", mta.postmaster);
+        document.problem(&["mta", "postmaster"], message);
+    }
+    if mta.smtp_port == 0 {
+        document.problem(&["mta", "smtp_port"], "port 0 cannot be reached; expected 1 to 65535");
+    }
+    let shown = units::duration::show;
+    if mta.retry_first > mta.retry_max {
+        let message = format!("longer than retry_max ({}); expected at most that", shown(mta.retry_max));
+        document.problem(&["mta", "retry_first"], message);
+    }
+    if mta.retry_max > mta.queue_lifetime {
+        let message = format!("longer than queue_lifetime ({}); expected at most that", shown(mta.queue_lifetime));
+        document.problem(&["mta", "retry_max"], message);
+    }
+    if mta.retry_first.is_zero() {
+        document.problem(&["mta", "retry_first"], "no wait at all would be a busy loop; expected \"1s\" or more");
+    }
+    for (index, network) in mta.relay_networks.iter().enumerate() {
+        if network.prefix_len() == 0 {
+            let message = format!("{network} is the whole Internet: an open relay; expected your own networks");
+            document.problem(&["mta", "relay_networks", &index.to_string()], message);
+        }
+    }
+}
+
+/// Bounds that must not be nothing.
+fn limits(config: &Config, document: &mut Document<'_>) {
+    let (dns, mta, mda, mra) = (&config.dns, &config.mta, &config.mda, &config.mra);
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let counts: [(&[&str], usize, usize); 13] = [
+        (&["trace", "max_bytes"], size(config.trace.max_bytes), 64 << 10),
+        (&["dns", "connections_max"], dns.connections_max, 1),
+        (&["dns", "recursion", "cache_bytes"], size(dns.recursion.cache_bytes), 64 << 10),
+        (&["dns", "recursion", "concurrency_max"], dns.recursion.concurrency_max, 1),
+        (&["mta", "message_size_max"], size(mta.message_size_max), 64 << 10),
+        (&["mta", "recipients_max"], mta.recipients_max, 100),
+        (&["mta", "connections_max"], mta.connections_max, 1),
+        (&["mta", "connections_per_ip_max"], mta.connections_per_ip_max, 1),
+        (&["mta", "destination_connections_max"], mta.destination_connections_max, 1),
+        (&["mta", "deliveries_max"], mta.deliveries_max, 1),
+        (&["mda", "password_checks_max"], mda.password_checks_max, 1),
+        (&["mra", "connections_max"], mra.connections_max, 1),
+        (&["mra", "connections_per_ip_max"], mra.connections_per_ip_max, 1),
+    ];
+    for (path, value, least) in counts {
+        if value < least {
+            document.problem(path, format!("{value} is too little; expected {least} or more"));
+        }
+    }
+    let durations: [(&[&str], Duration); 14] = [
+        (&["rpc", "deadline"], config.rpc.deadline),
+        (&["rpc", "connect_timeout"], config.rpc.connect_timeout),
+        (&["rpc", "resolve_every"], config.rpc.resolve_every),
+        (&["dns", "tcp_idle"], dns.tcp_idle),
+        (&["dns", "recursion", "query_timeout"], dns.recursion.query_timeout),
+        (&["dns", "recursion", "resolve_timeout"], dns.recursion.resolve_timeout),
+        (&["mta", "idle"], mta.idle),
+        (&["mta", "connect_timeout"], mta.connect_timeout),
+        (&["mta", "command_timeout"], mta.command_timeout),
+        (&["mta", "data_end_timeout"], mta.data_end_timeout),
+        (&["mta", "queue_lifetime"], mta.queue_lifetime),
+        (&["mra", "idle"], mra.idle),
+        (&["mra", "pop3_idle"], mra.pop3_idle),
+        (&["mra", "login_timeout"], mra.login_timeout),
+    ];
+    for (path, value) in durations {
+        if value.is_zero() {
+            document.problem(path, "no time at all; expected a duration above zero");
+        }
+    }
+}

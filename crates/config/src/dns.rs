@@ -1,0 +1,131 @@
+//! `[dns]`: the name server, for our own zones and as resolver of our own hosts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{duration, listen, size};
+
+/// In which order the records of one set are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rotation {
+    /// Each answer begins one record later: round robin.
+    #[default]
+    Cyclic,
+    /// By chance.
+    Random,
+    /// As in the zone file.
+    Fixed,
+}
+
+/// `[[dns.zones]]`: a zone that we answer for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zone {
+    /// The zone's name: `alpha.test`, or `.` for a root of one's own.
+    pub origin: String,
+    /// The zone file (RFC 1035 section 5).
+    pub file: PathBuf,
+}
+
+/// `[dns]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dns {
+    /// DNS over UDP and TCP.
+    #[serde(with = "listen")]
+    pub listen: Vec<SocketAddr>,
+    /// gRPC: Zones, Cache, Trace.
+    #[serde(with = "listen")]
+    pub rpc_listen: Vec<SocketAddr>,
+    /// HTTP: /metrics, /healthz, /readyz. It has no access control: keep it off the Internet.
+    #[serde(with = "listen")]
+    pub admin_listen: Vec<SocketAddr>,
+    /// `cyclic`, `random` or `fixed`.
+    pub rotation: Rotation,
+    /// TCP connections at a time.
+    pub connections_max: usize,
+    /// A TCP connection without a question for so long is closed.
+    #[serde(with = "duration")]
+    pub tcp_idle: Duration,
+    /// Largest UDP answer, in octets; longer ones are truncated. 1232 passes every path unfragmented.
+    pub udp_payload_max: u16,
+    pub zones: Vec<Zone>,
+    pub recursion: Recursion,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Dns {
+            listen: crate::everywhere(53),
+            rpc_listen: crate::loopback(7601),
+            admin_listen: crate::loopback(7701),
+            rotation: Rotation::Cyclic,
+            connections_max: 1000,
+            tcp_idle: Duration::from_secs(10),
+            udp_payload_max: 1232,
+            zones: Vec::new(),
+            recursion: Recursion::default(),
+        }
+    }
+}
+
+/// `[dns.recursion]`: answering for names of others, by asking from the root downwards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recursion {
+    /// Networks that may ask; all others are answered from our own zones only. Empty: no recursion at all.
+    pub allow: Vec<IpNet>,
+    /// Zone file with the root's name servers and their addresses. Without it the Internet's, built in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_hints: Option<PathBuf>,
+    /// Port that other name servers are asked on.
+    pub upstream_port: u16,
+    /// Local addresses that questions are sent from, IPv4 and IPv6; empty: as the system chooses.
+    pub source: Vec<std::net::IpAddr>,
+    /// Networks whose addresses are never asked, however they are delegated to: `["10.0.0.0/8"]`.
+    pub deny_servers: Vec<IpNet>,
+    /// Bound of the cache in memory.
+    #[serde(with = "size")]
+    pub cache_bytes: u64,
+    /// An answer is forgotten after so long, however long its TTL is.
+    #[serde(with = "duration")]
+    pub max_ttl: Duration,
+    /// An answer is kept at least so long, however short its TTL is.
+    #[serde(with = "duration")]
+    pub min_ttl: Duration,
+    /// "There is no such name" is forgotten after so long (RFC 2308 section 5 advises 1 to 3 hours).
+    #[serde(with = "duration")]
+    pub max_negative_ttl: Duration,
+    /// One question to one name server takes at most so long.
+    #[serde(with = "duration")]
+    pub query_timeout: Duration,
+    /// One question of a client takes at most so long, however many servers are asked.
+    #[serde(with = "duration")]
+    pub resolve_timeout: Duration,
+    /// Questions of clients that are worked on at a time; more are refused with SERVFAIL.
+    pub concurrency_max: usize,
+}
+
+impl Default for Recursion {
+    fn default() -> Self {
+        Recursion {
+            allow: crate::loopback_networks(),
+            root_hints: None,
+            upstream_port: 53,
+            source: Vec::new(),
+            deny_servers: Vec::new(),
+            cache_bytes: 64 << 20,
+            max_ttl: Duration::from_secs(86_400),
+            min_ttl: Duration::ZERO,
+            max_negative_ttl: Duration::from_secs(3600),
+            query_timeout: Duration::from_millis(1500),
+            resolve_timeout: Duration::from_secs(10),
+            concurrency_max: 1000,
+        }
+    }
+}

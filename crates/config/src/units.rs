@@ -1,0 +1,280 @@
+//! Values with a unit or a shape of their own: durations, sizes, addresses to listen on, peers.
+//!
+//! Each is a text in the file (`"30m"`, `"25MiB"`, `"127.0.0.1:25"`) and a plain Rust type behind it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+const DURATION_UNITS: [(&str, u64); 6] =
+    [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const SIZE_UNITS: [(&str, u64); 8] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1000),
+    ("B", 1),
+];
+
+/// Splits `"30m"` into 30 and the factor of `m`; nothing if either is missing, or if it overflows.
+fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor = units.iter().find(|(name, _)| *name == unit.trim_start())?.1;
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// The largest unit that shows the value exactly.
+fn with_unit(value: u64, units: &[(&str, u64)]) -> String {
+    let fitting = units.iter().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
+    match fitting.or(units.last()) {
+        Some((name, factor)) => format!("{}{name}", value / factor),
+        None => value.to_string(),
+    }
+}
+
+/// `"30m"`, `"5d"`, `"250ms"` as [`Duration`]: one whole number and one of `ms s m h d w`.
+pub mod duration {
+    use super::*;
+
+    pub fn parse(text: &str) -> Option<Duration> {
+        // "0" needs no unit.
+        if text == "0" {
+            return Some(Duration::ZERO);
+        }
+        number_with_unit(text, &DURATION_UNITS).map(Duration::from_millis)
+    }
+
+    pub fn show(value: Duration) -> String {
+        let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
+        if millis == 0 { "0s".to_owned() } else { with_unit(millis, &DURATION_UNITS) }
+    }
+
+    pub fn serialize<S: Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&show(*value))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let expected = "a duration as a text with a unit (ms, s, m, h, d, w), such as \"30m\"";
+        let text = text_of(d, expected)?;
+        parse(&text).ok_or_else(|| de::Error::custom(format!("{text:?} is no duration; expected {expected}")))
+    }
+}
+
+/// `"25MiB"` or a plain number of octets as `u64`.
+pub mod size {
+    use super::*;
+
+    pub fn parse(text: &str) -> Option<u64> {
+        text.parse().ok().or_else(|| number_with_unit(text, &SIZE_UNITS))
+    }
+
+    pub fn serialize<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&with_unit(*value, &SIZE_UNITS))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+        let expected = "a size (B, KiB, MiB, GiB, TiB, kB, MB, GB), such as \"25MiB\"";
+        let text = text_of(d, expected)?;
+        parse(&text).ok_or_else(|| de::Error::custom(format!("{text:?} is no size; expected {expected}")))
+    }
+}
+
+/// One address with port, or a list of them; the empty list listens nowhere.
+pub mod listen {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(value: &[SocketAddr], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<SocketAddr>, D::Error> {
+        one_or_more(d, "an IP address with port, such as \"127.0.0.1:25\" or \"[::1]:25\"")
+    }
+}
+
+/// One host with port, or a list of them.
+pub mod hosts {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(value: &[HostPort], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<HostPort>, D::Error> {
+        one_or_more(d, "a host with port, such as \"127.0.0.1:53\" or \"dns:53\"")
+    }
+}
+
+/// One URL of a service, or a list of them.
+pub mod peers {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(value: &[PeerUrl], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PeerUrl>, D::Error> {
+        one_or_more(d, "the URL of a service, such as \"https://mda:7603\"")
+    }
+}
+
+/// A host (name or IP address) and a port. A name is resolved where it is used, again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// A DNS name, an IPv4 address or an IPv6 address without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+impl FromStr for HostPort {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        if let Ok(address) = s.parse::<SocketAddr>() {
+            return Ok(address.into());
+        }
+        let (host, port) = s.rsplit_once(':').ok_or(())?;
+        let name = !host.is_empty()
+            && host.len() <= 253
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        let port = port.parse::<u16>().map_err(|_| ())?;
+        if name { Ok(HostPort { host: host.to_owned(), port }) } else { Err(()) }
+    }
+}
+
+impl From<SocketAddr> for HostPort {
+    fn from(address: SocketAddr) -> Self {
+        HostPort { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v6 = self.host.contains(':');
+        if v6 { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+/// Where another service is: `https://host:port`. There is no plain form, services always speak mTLS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerUrl(pub HostPort);
+
+impl FromStr for PeerUrl {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        let rest = s.strip_prefix("https://").ok_or(())?;
+        rest.strip_suffix('/').unwrap_or(rest).parse().map(PeerUrl)
+    }
+}
+
+impl fmt::Display for PeerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.0)
+    }
+}
+
+macro_rules! serialize_as_shown {
+    ($($name:ty),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+    )*};
+}
+serialize_as_shown!(HostPort, PeerUrl);
+
+/// A text or a whole number, which is taken for its digits.
+fn text_of<'de, D: Deserializer<'de>>(d: D, expected: &'static str) -> Result<String, D::Error> {
+    struct Text(&'static str);
+    impl Visitor<'_> for Text {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.trim().to_owned())
+        }
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+    }
+    d.deserialize_any(Text(expected))
+}
+
+/// `"x"` or `["x", "y"]`, each parsed; an error names the text that is wrong and what is expected.
+fn one_or_more<'de, T: FromStr, D: Deserializer<'de>>(d: D, expected: &'static str) -> Result<Vec<T>, D::Error> {
+    struct OneOrMore<T>(&'static str, std::marker::PhantomData<T>);
+    impl<'de, T: FromStr> Visitor<'de> for OneOrMore<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}, or a list of such", self.0)
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+            text.parse().map(|value| vec![value]).map_err(|_| wrong(text, self.0))
+        }
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let mut values = Vec::new();
+            while let Some(item) = seq.next_element_seed(Item(self.0, std::marker::PhantomData))? {
+                values.push(item);
+            }
+            Ok(values)
+        }
+    }
+    // An element of its own, so that an error has the span of the element and not of the whole list.
+    struct Item<T>(&'static str, std::marker::PhantomData<T>);
+    impl<'de, T: FromStr> de::DeserializeSeed<'de> for Item<T> {
+        type Value = T;
+        fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<T, D::Error> {
+            let text = String::deserialize(d)?;
+            text.parse().map_err(|_| wrong(&text, self.0))
+        }
+    }
+    fn wrong<E: de::Error>(text: &str, expected: &str) -> E {
+        E::custom(format!("{text:?} is not understood; expected {expected}"))
+    }
+    d.deserialize_any(OneOrMore(expected, std::marker::PhantomData))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_need_a_unit_that_exists() {
+        assert_eq!(duration::parse("30m"), Some(Duration::from_secs(1800)));
+        assert_eq!(duration::parse("5d"), Some(Duration::from_secs(432_000)));
+        assert_eq!(duration::parse("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(size::parse("25MiB"), Some(25 << 20));
+        assert_eq!(size::parse("1024"), Some(1024));
+        for text in ["", "m", "5", "-5m", "5 years", "1.5h", "99999999999999999999s", "30M"] {
+            assert_eq!(duration::parse(text), None, "{text:?}");
+        }
+        for text in ["", "MiB", "25mib", "-1", "99999999999999999999", "9999999999TiB"] {
+            assert_eq!(size::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        for text in ["30m", "5d", "250ms", "90s", "1w"] {
+            assert_eq!(duration::parse(text).map(duration::show).as_deref(), Some(text));
+        }
+        for text in ["127.0.0.1:53", "[::1]:53", "dns:53", "dns.example.org:53"] {
+            assert_eq!(text.parse::<HostPort>().map(|h| h.to_string()).as_deref(), Ok(text));
+        }
+        assert_eq!("https://mda:7603/".parse::<PeerUrl>().map(|u| u.to_string()).as_deref(), Ok("https://mda:7603"));
+        for text in ["mda:7603", "http://mda:7603", "https://mda", "https://:1", "https://m/x:1", "https://a b:1"] {
+            assert!(text.parse::<PeerUrl>().is_err(), "{text:?}");
+        }
+    }
+}
