@@ -59,6 +59,16 @@ pub const IMAP_KEYWORDS_MAX: usize = 128;
 pub const IMAP_KEYWORD_OCTETS_MAX: usize = 64;
 /// POP3 command line: RFC 2449 §4 asks for 255; AUTH lines need more.
 pub const POP3_LINE_OCTETS_MAX: usize = 12_288;
+/// Commands that can't be understood or stand in the wrong place before a POP3 session is ended.
+pub const POP3_ERRORS_MAX: u32 = 20;
+/// Refused logins before a POP3 session is ended.
+pub const POP3_LOGINS_REFUSED_MAX: u32 = 3;
+/// Replies of a POP3 session that wait to be written before the next command is looked at.
+pub const POP3_REPLIES_OCTETS_MAX: usize = 16 * 1024;
+/// Silence of a POP3 client, in seconds, before it is logged out: RFC 1939 §3 asks for at least ten minutes.
+pub const POP3_IDLE_SECONDS: u64 = 600;
+/// Silence of a POP3 client that has not logged in, in seconds.
+pub const POP3_LOGIN_SECONDS: u64 = 120;
 
 /// Nesting of MIME parts that is looked into; deeper ones are opaque.
 pub const MIME_NESTING_MAX: usize = 32;
@@ -83,3 +93,75 @@ pub const FOLDER_NAME_OCTETS_MAX: usize = 255;
 
 /// Chunk of a message body in a gRPC stream, in the spool and in memory, in octets.
 pub const BODY_CHUNK_OCTETS: usize = 64 * 1024;
+
+/// A label of a domain name: RFC 1035 §2.3.4.
+pub const DNS_LABEL_OCTETS_MAX: usize = 63;
+/// A domain name in wire form, with length octets and the root's zero: RFC 1035 §2.3.4.
+pub const DNS_NAME_OCTETS_MAX: usize = 255;
+/// A TTL in seconds: RFC 2181 §8.
+pub const DNS_TTL_S_MAX: u32 = 0x7fff_ffff;
+/// A UDP response without EDNS in octets: RFC 1035 §2.3.4.
+pub const DNS_UDP_OCTETS_PLAIN: usize = 512;
+/// A UDP message with EDNS that no path fragments: RFC 9715 §3.
+pub const DNS_UDP_OCTETS_MAX: u16 = 1232;
+/// CNAME and DNAME steps that one answer follows.
+pub const DNS_ALIAS_STEPS_MAX: usize = 12;
+/// Names whose addresses are added to one answer.
+pub const DNS_ADDITIONAL_NAMES_MAX: usize = 16;
+/// $INCLUDE within $INCLUDE in a zone file.
+pub const DNS_INCLUDE_DEPTH_MAX: usize = 8;
+/// A zone file with all that it includes, in octets.
+pub const DNS_ZONE_FILE_OCTETS_MAX: u64 = 1 << 30;
+/// Errors reported for one zone file; the rest follows from the first ones anyway.
+pub const DNS_ZONE_ERRORS_MAX: usize = 20;
+/// Requests of one TCP connection that are answered at the same time.
+pub const DNS_TCP_PIPELINE_MAX: usize = 32;
+/// Questions sent to other servers for one question of a client, all sub-questions counted.
+pub const DNS_ASKS_PER_QUESTION_MAX: usize = 64;
+/// Questions sent to the servers of one zone for one name before it counts as unreachable.
+pub const DNS_ASKS_PER_ZONE_MAX: usize = 8;
+/// Name servers without an address whose addresses are looked up for one delegation (NXNS).
+pub const DNS_GLUELESS_PER_ZONE_MAX: usize = 3;
+/// Name servers of one delegation that are looked at.
+pub const DNS_SERVERS_PER_ZONE_MAX: usize = 16;
+/// Addresses of one name server that are looked at.
+pub const DNS_ADDRESSES_PER_SERVER_MAX: usize = 8;
+/// How deep look-ups of name servers' addresses may nest.
+pub const DNS_LOOKUP_DEPTH_MAX: usize = 6;
+/// Referrals followed for one name.
+pub const DNS_REFERRALS_MAX: usize = 32;
+/// Datagrams that are not the answer, before the question is asked again over TCP (RFC 5452 §9.2).
+pub const DNS_STRAY_ANSWERS_MAX: usize = 16;
+/// Records kept of one record set that another server sends.
+pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
+
+/// MX hosts of one domain that are tried; the ones with the worst preference are left out.
+pub const MX_HOSTS_MAX: usize = 32;
+/// Addresses that one delivery attempt tries, over all MX hosts together.
+pub const MX_ADDRESSES_MAX: usize = 20;
+/// A look-up of a domain's MX hosts with all their addresses, in seconds.
+pub const ROUTE_SECONDS_MAX: u64 = 60;
+/// A route is kept for its TTL, but no longer than this, in seconds: the resolver has the cache that matters.
+pub const ROUTE_CACHE_SECONDS_MAX: u64 = 30;
+/// Domains whose route is kept in memory.
+pub const ROUTE_CACHE_ENTRIES_MAX: usize = 20_000;
+/// The directory's word on a recipient or a domain is kept for so long, in seconds.
+pub const DIRECTORY_CACHE_SECONDS: u64 = 5;
+/// Words of the directory that are kept.
+pub const DIRECTORY_CACHE_ENTRIES_MAX: usize = 50_000;
+/// Recipients of one transaction with another host: RFC 5321 §4.5.3.1.8 makes every server take 100.
+pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
+/// Messages under lease at a time: what the queue runner holds in memory.
+pub const QUEUE_ACTIVE_MAX: usize = 4096;
+/// Of these, jobs that wait for one destination; more are put off so that others are not held up.
+pub const QUEUE_DESTINATION_WAITING_MAX: usize = 1024;
+/// A lease on a message, in seconds; longer than the slowest transaction.
+pub const QUEUE_LEASE_SECONDS: u64 = 4 * 3600;
+/// Octets of a message's header that are looked into for Received, Date, Message-ID, From and Bcc.
+pub const MESSAGE_HEADER_OCTETS_MAX: usize = 256 * 1024;
+/// Octets of the original's header that a bounce carries.
+pub const BOUNCE_HEADER_OCTETS_MAX: usize = 64 * 1024;
+/// Recipients that one bounce names; more go into further bounces.
+pub const BOUNCE_RECIPIENTS_MAX: usize = 200;
+/// Octets of freshly accepted small messages that are kept in memory for their first attempt.
+pub const FRESH_OCTETS_MAX: usize = 32 * 1024 * 1024;
