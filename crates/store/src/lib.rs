@@ -15,6 +15,8 @@
 pub mod directory;
 pub mod error;
 pub mod mailbox;
+pub mod memory;
+pub mod queue;
 pub mod spool;
 
 pub use error::StoreError;
