@@ -1,2 +1,2 @@
-//! gRPC contracts: generated stubs, conversions, channels with mTLS, deadlines
-#![forbid(unsafe_code)]
+pub mod v1 { tonic::include_proto!("postroad.v1"); }
+mod secret;
