@@ -65,10 +65,6 @@ pub const POP3_ERRORS_MAX: u32 = 20;
 pub const POP3_LOGINS_REFUSED_MAX: u32 = 3;
 /// Replies of a POP3 session that wait to be written before the next command is looked at.
 pub const POP3_REPLIES_OCTETS_MAX: usize = 16 * 1024;
-/// Silence of a POP3 client, in seconds, before it is logged out: RFC 1939 §3 asks for at least ten minutes.
-pub const POP3_IDLE_SECONDS: u64 = 600;
-/// Silence of a POP3 client that has not logged in, in seconds.
-pub const POP3_LOGIN_SECONDS: u64 = 120;
 
 /// Nesting of MIME parts that is looked into; deeper ones are opaque.
 pub const MIME_NESTING_MAX: usize = 32;

@@ -28,21 +28,8 @@ pub struct Config {
     pub allows_plaintext_auth: bool,
     /// Silence before a client that has logged in is cut off; at least ten minutes by RFC 1939 §3.
     pub idle_timeout: Duration,
-    /// Silence before a client that has not logged in is cut off.
+    /// Time that a client has to log in, from the connection's start or TLS's.
     pub login_timeout: Duration,
-}
-
-impl Config {
-    /// With the default timeouts, STLS offered, and no password without TLS.
-    pub fn new(host: impl Into<String>) -> Self {
-        Config {
-            host: host.into(),
-            offers_tls: true,
-            allows_plaintext_auth: false,
-            idle_timeout: Duration::from_secs(limits::POP3_IDLE_SECONDS),
-            login_timeout: Duration::from_secs(limits::POP3_LOGIN_SECONDS),
-        }
-    }
 }
 
 /// What the session wants done, in order.
@@ -163,6 +150,7 @@ pub struct Session {
     outputs: VecDeque<Output>,
     errors: u32,
     logins_refused: u32,
+    login_since: Instant,
     last_sign: Instant,
 }
 
@@ -179,6 +167,7 @@ impl Session {
             outputs: VecDeque::new(),
             errors: 0,
             logins_refused: 0,
+            login_since: now,
             last_sign: now,
             config,
         };
@@ -211,7 +200,7 @@ impl Session {
     pub fn tls_started(&mut self, now: Instant) {
         if matches!(self.state, State::StartingTls) {
             self.tls = true;
-            self.last_sign = now;
+            self.login_since = now;
             self.state = State::Authorization { user: None };
         }
     }
@@ -230,12 +219,13 @@ impl Session {
 
     /// When to call [`Session::timeout`]; none while the session itself waits for an answer.
     pub fn deadline(&self) -> Option<Instant> {
-        let patience = match self.state {
-            State::Authorization { .. } | State::SaslResponse { .. } => self.config.login_timeout,
-            State::Transaction => self.config.idle_timeout,
-            _ => return None,
-        };
-        self.last_sign.checked_add(patience)
+        match self.state {
+            State::Authorization { .. } | State::SaslResponse { .. } => {
+                self.login_since.checked_add(self.config.login_timeout)
+            }
+            State::Transaction => self.last_sign.checked_add(self.config.idle_timeout),
+            _ => None,
+        }
     }
 
     /// Whether to read from the client. Asked when there is no output left.

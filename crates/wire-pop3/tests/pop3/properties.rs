@@ -1,6 +1,6 @@
 //! What holds for whatever a client sends, however the network cuts it.
 
-use crate::talk::{Deed, Talk, World};
+use crate::talk::{Deed, Talk, World, config};
 use postroad_wire_pop3::Config;
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ proptest! {
         // STLS drops what came with it in one packet, which is the only thing that may depend on packets.
         let lines: Vec<_> = lines.into_iter().filter(|l| tls || l != "STLS").collect();
         let sent = lines.iter().map(|l| format!("{l}\r\n")).collect::<String>();
-        let config = Config { allows_plaintext_auth: true, ..Config::new("mx.beta.test") };
+        let config = Config { allows_plaintext_auth: true, ..config() };
 
         let mut whole = Talk::new(config.clone(), tls, world(1000));
         whole.send(sent.as_bytes());
@@ -72,7 +72,7 @@ proptest! {
 
     #[test]
     fn only_quit_deletes(lines in prop::collection::vec(line(), 1..40)) {
-        let mut talk = Talk::new(Config::new("mx.beta.test"), true, world(7));
+        let mut talk = Talk::new(config(), true, world(7));
         talk.send(b"USER bob\r\nPASS pass word\r\n");
         for line in lines.iter().filter(|l| *l != "QUIT") {
             talk.send(format!("{line}\r\n").as_bytes());
@@ -83,7 +83,7 @@ proptest! {
 
     #[test]
     fn any_octets_are_survived(octets in prop::collection::vec(any::<u8>(), 0..2000), tls in any::<bool>()) {
-        let mut talk = Talk::new(Config::new("mx.beta.test"), tls, world(7));
+        let mut talk = Talk::new(config(), tls, world(7));
         talk.send(&octets);
         talk.end();
         let ends = talk.deeds().iter().filter(|deed| **deed == Deed::Closed).count();

@@ -10,6 +10,16 @@ use postroad_wire_pop3::{
 
 pub const UID_VALIDITY: u32 = 1_790_000_000;
 
+pub fn config() -> Config {
+    Config {
+        host: "mx.beta.test".to_owned(),
+        offers_tls: true,
+        allows_plaintext_auth: false,
+        idle_timeout: Duration::from_secs(600),
+        login_timeout: Duration::from_secs(60),
+    }
+}
+
 /// What is outside of the session.
 pub struct World {
     pub messages: Vec<(u32, Vec<u8>)>,

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use crate::talk::{Deed, Talk, World};
+use crate::talk::{Deed, Talk, World, config};
 use postroad_wire_pop3::{BodyError, Config, Output, Session};
 
 const MAIL: &[(u32, &str)] =
     &[(3, "Subject: one\r\n\r\nfirst\r\n.dot\r\n"), (8, "Subject: two\r\n\r\nsecond\r\n"), (9, "no body")];
-
-fn config() -> Config {
-    Config::new("mx.beta.test")
-}
 
 /// Over TLS, with the mail above.
 fn over_tls() -> Talk {
@@ -506,11 +502,16 @@ fn a_silent_client_is_cut_off_without_a_word_and_nothing_is_deleted() {
     talk.wait(Duration::from_secs(1));
     assert_eq!(talk.deeds(), [Deed::Closed]);
     assert_eq!(talk.session.deadline(), None);
+}
 
-    let mut stranger = over_tls();
-    stranger.deeds();
-    stranger.wait(config().login_timeout);
-    assert_eq!(stranger.deeds(), [Deed::Closed]);
+#[test]
+fn a_client_that_does_not_log_in_is_cut_off_however_much_it_talks() {
+    let mut talk = over_tls();
+    talk.wait(config().login_timeout - Duration::from_secs(1));
+    talk.send(b"CAPA\r\n");
+    talk.deeds();
+    talk.wait(Duration::from_secs(1));
+    assert_eq!(talk.deeds(), [Deed::Closed]);
 }
 
 #[test]
