@@ -1,0 +1,192 @@
+//! Authoritative answers (RFC 1034 section 4.3.2): writes straight from the zones into the response.
+//!
+//! - AA on what the zones own; a referral has neither AA nor answers, NS in authority and glue in additional
+//!   (RFC 9471: in-domain glue that does not fit sets TC).
+//! - CNAME and DNAME (RFC 6672) are followed through all zones served here; the response code is that of the last
+//!   name (RFC 6604).
+//! - NXDOMAIN and NODATA carry the SOA with the least of its TTL and its minimum (RFC 2308 section 3).
+//! - ANY gets one record set (RFC 8482 section 4.1).
+//! - Positive answers carry no NS records in authority: resolvers ignore them, and they cost the room that
+//!   addresses of mail hosts need.
+
+mod rotation;
+
+use std::borrow::Cow;
+
+use postroad_types::limits::{DNS_ADDITIONAL_NAMES_MAX, DNS_ALIAS_STEPS_MAX};
+pub use rotation::Rotation;
+
+use crate::wire::{KeyBuf, Name, Request, RrSet, Rtype, Section, Writer};
+use crate::zone::{Lookup, Node, Zone, Zones};
+
+/// Response codes (RFC 1035 section 4.1.1, RFC 2136, RFC 6891 section 9).
+pub mod rcode {
+    pub const NOERROR: u16 = 0;
+    pub const FORMERR: u16 = 1;
+    pub const SERVFAIL: u16 = 2;
+    pub const NXDOMAIN: u16 = 3;
+    pub const NOTIMP: u16 = 4;
+    pub const REFUSED: u16 = 5;
+    pub const YXDOMAIN: u16 = 6;
+    pub const BADVERS: u16 = 16;
+}
+
+/// What the zones had to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// No zone here holds the name; nothing is written.
+    NotHosted,
+    /// The response is complete.
+    Answered,
+    /// The response ends in a referral, or in an alias to a name outside the zones: complete for an asker who does
+    /// not want recursion, a beginning for one who does.
+    Incomplete,
+}
+
+/// Answers `request` from `zones`.
+pub fn answer(zones: &Zones, request: &Request<'_>, writer: &mut Writer<'_>, rotation: Rotation) -> Served {
+    let rtype = request.question.rtype;
+    let mut name = Cow::Borrowed(request.question.name);
+    let mut visited: Vec<Cow<'_, [u8]>> = Vec::new();
+    loop {
+        let key = KeyBuf::from_wire(&name);
+        let Some(zone) = zones.find(&key, rtype) else {
+            return if visited.is_empty() { Served::NotHosted } else { Served::Incomplete };
+        };
+        let found = zone.lookup(&key, rtype);
+        if visited.is_empty() {
+            writer.authoritative = !matches!(found, Lookup::Delegated(_));
+        }
+        let target: Cow<'_, [u8]> = match found {
+            Lookup::Delegated(cut) => {
+                refer(zones, zone, cut, writer, rotation);
+                return Served::Incomplete;
+            }
+            Lookup::Missing => {
+                writer.rcode = rcode::NXDOMAIN;
+                negative(zone, writer);
+                return Served::Answered;
+            }
+            Lookup::Dname(node) => {
+                let Some(dname) = node.rrset(Rtype::DNAME) else { return Served::Answered };
+                let Some(target) = redirect(&name, node, dname, writer) else { return Served::Answered };
+                if matches!(rtype, Rtype::CNAME | Rtype::ANY) {
+                    return Served::Answered;
+                }
+                Cow::Owned(target)
+            }
+            Lookup::Found(node) | Lookup::Wildcard(node) => {
+                let alias = node.rrset(Rtype::CNAME).filter(|_| !matches!(rtype, Rtype::CNAME | Rtype::ANY));
+                let rrset = match rtype {
+                    Rtype::ANY => node.rrsets().first(),
+                    rtype => node.rrset(rtype),
+                };
+                let Some(rrset) = alias.or(rrset) else {
+                    negative(zone, writer);
+                    return Served::Answered;
+                };
+                if !writer.rrset(Section::Answer, &name, rrset, rrset.ttl, rotation.first(rrset)) {
+                    writer.truncated = true;
+                    return Served::Answered;
+                }
+                if alias.is_none() {
+                    additional(zones, rrset, writer, rotation);
+                    return Served::Answered;
+                }
+                Cow::Borrowed(rrset.first())
+            }
+        };
+        visited.push(name);
+        let loops = visited.iter().any(|before| before.eq_ignore_ascii_case(&target));
+        if loops || visited.len() > DNS_ALIAS_STEPS_MAX {
+            // The aliases themselves are the answer; who follows them will see that they lead nowhere.
+            return Served::Answered;
+        }
+        name = target;
+    }
+}
+
+/// Puts the zone's SOA into authority.
+fn negative(zone: &Zone, writer: &mut Writer<'_>) {
+    let Some(soa) = zone.apex_node().and_then(|apex| apex.rrset(Rtype::SOA)) else { return };
+    if !writer.rrset(Section::Authority, zone.apex().as_wire(), soa, zone.negative_ttl(), 0) {
+        writer.truncated = true;
+    }
+}
+
+/// Writes the DNAME and the CNAME made of it; the new name in wire form, or `None` when the response ends here.
+fn redirect(name: &[u8], node: &Node, dname: &RrSet, writer: &mut Writer<'_>) -> Option<Vec<u8>> {
+    if !writer.rrset(Section::Answer, node.owner.as_wire(), dname, dname.ttl, 0) {
+        writer.truncated = true;
+        return None;
+    }
+    let target = Name::from_wire(dname.first()).ok()?;
+    let Ok(renamed) = Name::from_wire(name).ok()?.replace_suffix(&node.owner, &target)? else {
+        writer.rcode = rcode::YXDOMAIN;
+        return None;
+    };
+    if !writer.synthesised(Section::Answer, name, Rtype::CNAME, dname.ttl, renamed.as_wire()) {
+        writer.truncated = true;
+        return None;
+    }
+    Some(renamed.as_wire().to_vec())
+}
+
+/// The names in a set's data whose addresses the asker will want next.
+fn targets(rrset: &RrSet) -> impl Iterator<Item = &[u8]> {
+    let skip = match rrset.rtype {
+        Rtype::NS => Some(0),
+        Rtype::MX => Some(2),
+        Rtype::SRV => Some(6),
+        _ => None,
+    };
+    let sets = skip.map(|skip| rrset.iter().filter_map(move |rdata| rdata.get(skip..)));
+    sets.into_iter().flatten().take(DNS_ADDITIONAL_NAMES_MAX)
+}
+
+/// Adds the addresses of hosts that MX, NS and SRV records name, as far as zones here hold them and room is left.
+fn additional(zones: &Zones, rrset: &RrSet, writer: &mut Writer<'_>, rotation: Rotation) {
+    for (index, target) in targets(rrset).enumerate() {
+        // Several SRV or MX records often name one host.
+        if targets(rrset).take(index).any(|before| before.eq_ignore_ascii_case(target)) {
+            continue;
+        }
+        let key = KeyBuf::from_wire(target);
+        let Some(zone) = zones.find(&key, Rtype::A) else { continue };
+        if let Lookup::Found(node) | Lookup::Wildcard(node) = zone.lookup(&key, Rtype::A) {
+            addresses(node, target, writer, rotation);
+        }
+    }
+}
+
+/// Writes A and AAAA of a node; false when they do not all fit.
+fn addresses(node: &Node, owner: &[u8], writer: &mut Writer<'_>, rotation: Rotation) -> bool {
+    let sets = [Rtype::A, Rtype::AAAA].into_iter().filter_map(|rtype| node.rrset(rtype));
+    sets.fold(true, |fits, set| writer.rrset(Section::Additional, owner, set, set.ttl, rotation.first(set)) && fits)
+}
+
+/// Writes the NS records of a zone cut and the addresses of those servers that this zone knows.
+fn refer(zones: &Zones, zone: &Zone, cut: &Node, writer: &mut Writer<'_>, rotation: Rotation) {
+    let Some(servers) = cut.rrset(Rtype::NS) else { return };
+    if !writer.rrset(Section::Authority, cut.owner.as_wire(), servers, servers.ttl, rotation.first(servers)) {
+        writer.truncated = true;
+        return;
+    }
+    let cut_key = cut.owner.key();
+    for target in targets(servers) {
+        let key = KeyBuf::from_wire(target);
+        if let Some(node) = zone.glue(&key) {
+            let in_domain = key.as_bytes().starts_with(cut_key.as_bytes());
+            if !addresses(node, target, writer, rotation) && in_domain {
+                writer.truncated = true;
+            }
+        } else if let Some(other) = zones.find(&key, Rtype::A)
+            && let Lookup::Found(node) = other.lookup(&key, Rtype::A)
+        {
+            addresses(node, target, writer, rotation);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

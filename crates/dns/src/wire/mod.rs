@@ -1,0 +1,22 @@
+//! The octets of DNS: names, record types, record sets, requests in and responses out.
+//!
+//! Own code beside hickory-proto because the path of an answer from a zone or from the cache must neither
+//! decode nor allocate: a record set is kept as the wire's octets (uncompressed) and is copied into the
+//! response, names compressed on the way. hickory's types carry the messages to and from other servers
+//! (`resolve::upstream`) and everything that is not on that path. No sockets, no clock.
+
+mod fields;
+mod name;
+mod query;
+mod rrset;
+mod rtype;
+mod text;
+mod writer;
+
+pub use fields::{Field, fields, validate_rdata};
+pub use name::{KeyBuf, Name, NameError};
+pub use query::{Edns, Question, Request, RequestError};
+pub use rrset::{RrSet, RrSetBuilder};
+pub use rtype::Rtype;
+pub use text::{RdataError, Word, display_rdata, parse_rdata, parse_ttl};
+pub use writer::{Section, Writer, header_only};

@@ -1,0 +1,215 @@
+//! Reads a request as far as a server must understand it: header, question, OPT (RFC 1035 section 4, RFC 6891).
+//!
+//! Strict where leniency helps only attackers: a response is no request, a question is one, names in it are not
+//! compressed, record counts must match the octets. Nothing is allocated.
+
+use postroad_types::limits::DNS_NAME_OCTETS_MAX;
+
+use super::Rtype;
+
+/// Octets of a message header.
+pub(super) const HEADER_OCTETS: usize = 12;
+
+/// The one question of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Uncompressed wire form, case as asked.
+    pub name: &'a [u8],
+    pub rtype: Rtype,
+    pub class: u16,
+}
+
+/// What the OPT record of a request says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edns {
+    pub version: u8,
+    /// The greatest UDP response that the asker takes, in octets, 512 at least.
+    pub udp_octets: u16,
+    pub dnssec_ok: bool,
+}
+
+/// A request that can be answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub id: u16,
+    pub recursion_desired: bool,
+    pub checking_disabled: bool,
+    pub question: Question<'a>,
+    pub edns: Option<Edns>,
+    /// Header and question as they came: a response starts with them.
+    pub(super) start: &'a [u8],
+}
+
+/// Why octets are no request that can be answered, and so what is to be done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Not answered: too short for a header, or a response. Answering responses would let two servers
+    /// answer each other for ever.
+    #[error("no request")]
+    NoRequest,
+    /// Answered with FORMERR.
+    #[error("the request is malformed")]
+    Malformed,
+    /// Answered with NOTIMP: an opcode other than QUERY.
+    #[error("opcode {0} is not served")]
+    Opcode(u8),
+}
+
+pub(super) fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
+    octets.get(at..)?.first_chunk::<2>().map(|pair| u16::from_be_bytes(*pair))
+}
+
+/// Length of the uncompressed name at `at`, with its final zero.
+fn plain_name_octets(octets: &[u8], at: usize) -> Option<usize> {
+    let mut length = 0;
+    loop {
+        let label = *octets.get(at + length)?;
+        length += 1 + usize::from(label);
+        if label > 63 || length > DNS_NAME_OCTETS_MAX {
+            return None;
+        }
+        if label == 0 {
+            return Some(length);
+        }
+    }
+}
+
+/// The position after the name at `at`, which may end in a compression pointer.
+fn skip_name(octets: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *octets.get(at)? {
+            0 => return Some(at + 1),
+            label if label <= 63 => at += 1 + usize::from(label),
+            label if label >= 0xc0 => return octets.get(at + 1).map(|_| at + 2),
+            _ => return None,
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads a request.
+    pub fn parse(octets: &'a [u8]) -> Result<Self, RequestError> {
+        let flags = u16_at(octets, 2).ok_or(RequestError::NoRequest)?;
+        if octets.len() < HEADER_OCTETS || flags & 0x8000 != 0 {
+            return Err(RequestError::NoRequest);
+        }
+        let opcode = (flags >> 11 & 0xf) as u8;
+        if opcode != 0 {
+            return Err(RequestError::Opcode(opcode));
+        }
+        Self::parse_query(octets, flags).ok_or(RequestError::Malformed)
+    }
+
+    fn parse_query(octets: &'a [u8], flags: u16) -> Option<Self> {
+        if u16_at(octets, 4)? != 1 {
+            return None;
+        }
+        let name_octets = plain_name_octets(octets, HEADER_OCTETS)?;
+        let name = octets.get(HEADER_OCTETS..HEADER_OCTETS + name_octets)?;
+        let mut at = HEADER_OCTETS + name_octets;
+        let question =
+            Question { name, rtype: Rtype(u16_at(octets, at)?), class: u16_at(octets, at + 2)? };
+        at += 4;
+        let start = octets.get(..at)?;
+
+        let plain = usize::from(u16_at(octets, 6)?) + usize::from(u16_at(octets, 8)?);
+        let additional = usize::from(u16_at(octets, 10)?);
+        let mut edns = None;
+        for index in 0..plain + additional {
+            let owner = at;
+            at = skip_name(octets, at)?;
+            let rtype = Rtype(u16_at(octets, at)?);
+            if rtype == Rtype::OPT {
+                // RFC 6891 section 6.1.1: one OPT at most, in the additional section, owned by the root.
+                if edns.is_some() || index < plain || at != owner + 1 {
+                    return None;
+                }
+                edns = Some(Edns {
+                    version: *octets.get(at + 5)?,
+                    udp_octets: u16_at(octets, at + 2)?.max(512),
+                    dnssec_ok: *octets.get(at + 6)? & 0x80 != 0,
+                });
+            }
+            let data = at + 10;
+            at = data + usize::from(u16_at(octets, at + 8)?);
+            if at > octets.len() || (rtype == Rtype::OPT && !options_are_whole(octets.get(data..at)?)) {
+                return None;
+            }
+        }
+        if at != octets.len() {
+            return None;
+        }
+        Some(Self {
+            id: u16_at(octets, 0)?,
+            recursion_desired: flags & 0x0100 != 0,
+            checking_disabled: flags & 0x0010 != 0,
+            question,
+            edns,
+            start,
+        })
+    }
+}
+
+/// EDNS options are code, length and data each (RFC 6891 section 6.1.2).
+fn options_are_whole(mut options: &[u8]) -> bool {
+    while !options.is_empty() {
+        let length = u16_at(options, 2).map(usize::from);
+        match length.and_then(|length| options.get(4 + length..)) {
+            Some(rest) => options = rest,
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(counts: [u8; 4], rest: &[u8]) -> Vec<u8> {
+        let mut octets = vec![0x12, 0x34, 0x01, 0x00];
+        octets.extend(counts.iter().flat_map(|count| [0, *count]));
+        octets.extend_from_slice(rest);
+        octets
+    }
+
+    const QUESTION: &[u8] = b"\x03wWw\x04test\x00\x00\x01\x00\x01";
+    const OPT: &[u8] = b"\x00\x00\x29\x10\x00\x00\x00\x80\x00\x00\x00";
+
+    #[test]
+    fn a_plain_query_and_one_with_opt() {
+        let octets = query([1, 0, 0, 0], QUESTION);
+        let request = Request::parse(&octets).unwrap();
+        assert_eq!((request.id, request.recursion_desired, request.edns), (0x1234, true, None));
+        assert_eq!(request.question.name, b"\x03wWw\x04test\x00");
+        let octets = query([1, 0, 0, 1], &[QUESTION, OPT].concat());
+        let edns = Request::parse(&octets).unwrap().edns.unwrap();
+        assert_eq!(edns, Edns { version: 0, udp_octets: 4096, dnssec_ok: true });
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_apart() {
+        assert_eq!(Request::parse(&[0; 11]).unwrap_err(), RequestError::NoRequest);
+        let mut response = query([1, 0, 0, 0], QUESTION);
+        response[2] |= 0x80;
+        assert_eq!(Request::parse(&response).unwrap_err(), RequestError::NoRequest);
+        let mut update = query([1, 0, 0, 0], QUESTION);
+        update[2] = 5 << 3;
+        assert_eq!(Request::parse(&update).unwrap_err(), RequestError::Opcode(5));
+        let longer = [QUESTION, &[0]].concat();
+        let short_option = [QUESTION, b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x03\x00\x0a\x00"].concat();
+        for wrong in [
+            query([0, 0, 0, 0], b""),
+            query([2, 0, 0, 0], &[QUESTION, QUESTION].concat()),
+            query([1, 0, 0, 1], QUESTION),
+            query([1, 0, 0, 0], &longer),
+            query([1, 0, 0, 0], b"\xc0\x0c\x00\x01\x00\x01"),
+            query([1, 0, 0, 0], b"\x03ww"),
+            query([1, 0, 0, 2], &[QUESTION, OPT, OPT].concat()),
+            query([1, 1, 0, 0], &[QUESTION, OPT].concat()),
+            query([1, 0, 0, 1], &short_option),
+        ] {
+            assert_eq!(Request::parse(&wrong).unwrap_err(), RequestError::Malformed, "{}", wrong.escape_ascii());
+        }
+    }
+}

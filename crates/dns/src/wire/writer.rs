@@ -1,0 +1,365 @@
+//! Writes a response into a buffer: whole record sets, names compressed (RFC 1035 section 4.1.4), never longer
+//! than the asker takes. A set that does not fit is left out whole and the writer says so.
+
+use postroad_types::limits::DNS_NAME_OCTETS_MAX;
+
+use super::query::{HEADER_OCTETS, u16_at};
+use super::{Request, RrSet, Rtype};
+
+/// Sections of a message that hold records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    Answer = 0,
+    Authority = 1,
+    Additional = 2,
+}
+
+/// Names that later names of the message may point to; more are written out.
+const COMPRESSION_TARGETS: usize = 48;
+const LABELS_MAX: usize = DNS_NAME_OCTETS_MAX / 2 + 1;
+/// Octets of an OPT record without options.
+const OPT_OCTETS: usize = 11;
+
+const CLASS_IN: u16 = 1;
+
+/// A response under way. Sections must be written in their order.
+#[derive(Debug)]
+pub struct Writer<'b> {
+    buffer: &'b mut Vec<u8>,
+    /// Greatest length of the message, room for OPT taken off.
+    limit: usize,
+    counts: [u16; 3],
+    targets: [(u32, u16); COMPRESSION_TARGETS],
+    target_count: usize,
+    pub authoritative: bool,
+    pub truncated: bool,
+    pub recursion_available: bool,
+    /// The full response code (RFC 6891 section 6.1.3).
+    pub rcode: u16,
+}
+
+impl<'b> Writer<'b> {
+    /// Starts a response to `request` of at most `limit` octets in `buffer`, which is emptied.
+    pub fn new(buffer: &'b mut Vec<u8>, request: &Request<'_>, limit: usize) -> Self {
+        buffer.clear();
+        buffer.extend_from_slice(request.start);
+        let opt = if request.edns.is_some() { OPT_OCTETS } else { 0 };
+        let mut writer = Self {
+            buffer,
+            limit: limit.min(usize::from(u16::MAX)) - opt,
+            counts: [0; 3],
+            targets: [(0, 0); COMPRESSION_TARGETS],
+            target_count: 0,
+            authoritative: false,
+            truncated: false,
+            recursion_available: false,
+            rcode: 0,
+        };
+        let (starts, hashes, labels) = suffixes(request.question.name);
+        for index in 0..labels {
+            writer.remember(hashes[index], HEADER_OCTETS + usize::from(starts[index]));
+        }
+        writer
+    }
+
+    /// Forgets all records written so far.
+    pub fn clear_records(&mut self, request: &Request<'_>) {
+        self.buffer.truncate(request.start.len());
+        self.counts = [0; 3];
+        let end = request.start.len();
+        let kept = self.targets.iter().take(self.target_count).take_while(|(_, at)| usize::from(*at) < end).count();
+        self.target_count = kept;
+    }
+
+    /// Number of records in a section so far.
+    pub fn count(&self, section: Section) -> u16 {
+        self.counts[section as usize]
+    }
+
+    /// Writes all records of a set, the record with index `first` (modulo their number) first. False: they do not
+    /// fit, and none is written.
+    pub fn rrset(&mut self, section: Section, owner: &[u8], rrset: &RrSet, ttl: u32, first: u32) -> bool {
+        let (length, targets) = (self.buffer.len(), self.target_count);
+        let first = (first % u32::from(rrset.count())) as usize;
+        for rdata in rrset.iter().skip(first).chain(rrset.iter().take(first)) {
+            if !self.record(owner, rrset.rtype, ttl, rdata) {
+                self.buffer.truncate(length);
+                self.target_count = targets;
+                return false;
+            }
+        }
+        self.add_count(section, rrset.count())
+    }
+
+    /// Writes one record that is in no set (a synthesised CNAME). False: it does not fit and is not written.
+    pub fn synthesised(&mut self, section: Section, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        let (length, targets) = (self.buffer.len(), self.target_count);
+        if self.record(owner, rtype, ttl, rdata) {
+            return self.add_count(section, 1);
+        }
+        self.buffer.truncate(length);
+        self.target_count = targets;
+        false
+    }
+
+    fn add_count(&mut self, section: Section, records: u16) -> bool {
+        let count = &mut self.counts[section as usize];
+        *count = count.saturating_add(records);
+        true
+    }
+
+    fn record(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        self.name(owner);
+        self.buffer.extend_from_slice(&rtype.0.to_be_bytes());
+        self.buffer.extend_from_slice(&CLASS_IN.to_be_bytes());
+        self.buffer.extend_from_slice(&ttl.to_be_bytes());
+        let length_at = self.buffer.len();
+        self.buffer.extend_from_slice(&[0, 0]);
+        self.rdata(rtype, rdata);
+        let length = self.buffer.len() - length_at - 2;
+        if let Some(place) = self.buffer.get_mut(length_at..length_at + 2) {
+            place.copy_from_slice(&(length as u16).to_be_bytes());
+        }
+        self.buffer.len() <= self.limit
+    }
+
+    /// Only names in the types of RFC 1035 may be compressed (RFC 3597 section 4).
+    fn rdata(&mut self, rtype: Rtype, rdata: &[u8]) {
+        match rtype {
+            Rtype::NS | Rtype::CNAME | Rtype::PTR => self.name(rdata),
+            Rtype::MX => {
+                let (preference, exchange) = rdata.split_at(rdata.len().min(2));
+                self.buffer.extend_from_slice(preference);
+                self.name(exchange);
+            }
+            Rtype::SOA => {
+                let names = rdata.len().saturating_sub(20);
+                let (names, numbers) = rdata.split_at(names);
+                let mname = wire_name_octets(names);
+                let (mname, rname) = names.split_at(mname);
+                self.name(mname);
+                self.name(rname);
+                self.buffer.extend_from_slice(numbers);
+            }
+            _ => self.buffer.extend_from_slice(rdata),
+        }
+    }
+
+    fn name(&mut self, wire: &[u8]) {
+        let (starts, hashes, labels) = suffixes(wire);
+        for index in 0..labels {
+            let start = usize::from(starts[index]);
+            let suffix = wire.get(start..).unwrap_or_default();
+            if let Some(target) = self.find(hashes[index], suffix) {
+                self.buffer.extend_from_slice(&(0xc000 | target).to_be_bytes());
+                return;
+            }
+            let at = self.buffer.len();
+            self.remember(hashes[index], at);
+            let label = suffix.first().map_or(0, |length| usize::from(*length) + 1);
+            self.buffer.extend_from_slice(suffix.get(..label).unwrap_or_default());
+        }
+        self.buffer.push(0);
+    }
+
+    fn remember(&mut self, hash: u32, at: usize) {
+        if at < 0x4000
+            && let Some(place) = self.targets.get_mut(self.target_count)
+        {
+            *place = (hash, at as u16);
+            self.target_count += 1;
+        }
+    }
+
+    fn find(&self, hash: u32, suffix: &[u8]) -> Option<u16> {
+        let targets = self.targets.get(..self.target_count)?;
+        let found = targets.iter().find(|(known, at)| *known == hash && self.name_at_is(usize::from(*at), suffix));
+        found.map(|(_, at)| *at)
+    }
+
+    /// True when the name written at `at` equals `suffix`, case aside.
+    fn name_at_is(&self, mut at: usize, mut suffix: &[u8]) -> bool {
+        loop {
+            let Some(&length) = self.buffer.get(at) else { return false };
+            if length >= 0xc0 {
+                match u16_at(self.buffer, at) {
+                    // Our own pointers point backwards only, so this ends.
+                    Some(pointer) => at = usize::from(pointer & 0x3fff),
+                    None => return false,
+                }
+                continue;
+            }
+            let octets = 1 + usize::from(length);
+            let (Some(here), Some(there)) = (self.buffer.get(at..at + octets), suffix.get(..octets)) else {
+                return false;
+            };
+            if !here.eq_ignore_ascii_case(there) {
+                return false;
+            }
+            if length == 0 {
+                return true;
+            }
+            at += octets;
+            suffix = suffix.get(octets..).unwrap_or_default();
+        }
+    }
+
+    /// Completes header and OPT. `udp_octets` is the size that this server takes.
+    pub fn finish(self, request: &Request<'_>, udp_octets: u16) {
+        let mut additional = self.counts[Section::Additional as usize];
+        if let Some(edns) = request.edns {
+            additional = additional.saturating_add(1);
+            self.buffer.push(0);
+            self.buffer.extend_from_slice(&Rtype::OPT.0.to_be_bytes());
+            self.buffer.extend_from_slice(&udp_octets.to_be_bytes());
+            let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+            self.buffer.extend_from_slice(&[(self.rcode >> 4) as u8, 0, dnssec_ok, 0, 0, 0]);
+        }
+        let bit = |set: bool, mask: u16| if set { mask } else { 0 };
+        let flags = 0x8000
+            | bit(self.authoritative, 0x0400)
+            | bit(self.truncated, 0x0200)
+            | bit(request.recursion_desired, 0x0100)
+            | bit(self.recursion_available, 0x0080)
+            | bit(request.checking_disabled, 0x0010)
+            | (self.rcode & 0xf);
+        let [answers, authorities, _] = self.counts;
+        let header = [flags, 1, answers, authorities, additional];
+        if let Some(place) = self.buffer.get_mut(2..HEADER_OCTETS) {
+            for (place, value) in place.chunks_exact_mut(2).zip(header) {
+                place.copy_from_slice(&value.to_be_bytes());
+            }
+        }
+    }
+}
+
+/// A response that is only a header: to what could not be read as a query. `buffer` is emptied.
+pub fn header_only(buffer: &mut Vec<u8>, octets: &[u8], rcode: u8) {
+    buffer.clear();
+    let flags = u16_at(octets, 2).unwrap_or(0);
+    buffer.extend_from_slice(octets.get(..2).unwrap_or(&[0, 0]));
+    buffer.extend_from_slice(&(0x8000 | flags & 0x7900 | u16::from(rcode)).to_be_bytes());
+    buffer.extend_from_slice(&[0; 8]);
+}
+
+fn wire_name_octets(wire: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&length) = wire.get(at) {
+        at += 1 + usize::from(length);
+        if length == 0 {
+            break;
+        }
+    }
+    at.min(wire.len())
+}
+
+/// Where each label starts, the hash of the name from there on, and the number of labels.
+fn suffixes(wire: &[u8]) -> ([u8; LABELS_MAX], [u32; LABELS_MAX], usize) {
+    let mut starts = [0u8; LABELS_MAX];
+    let mut hashes = [0u32; LABELS_MAX];
+    let mut labels = 0;
+    let mut at = 0usize;
+    while let Some(&length) = wire.get(at) {
+        if length == 0 || labels == LABELS_MAX {
+            break;
+        }
+        starts[labels] = at as u8;
+        labels += 1;
+        at += 1 + usize::from(length);
+    }
+    // FNV-1a from the right: equal suffixes have equal hashes whatever stands before them.
+    let mut hash = 0x811c_9dc5u32;
+    let mut end = at;
+    for index in (0..labels).rev() {
+        let start = usize::from(starts[index]);
+        for octet in wire.get(start..end).unwrap_or_default() {
+            hash = (hash ^ u32::from(octet.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
+        }
+        hashes[index] = hash;
+        end = start;
+    }
+    (starts, hashes, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::Message;
+
+    use super::*;
+    use crate::wire::{Name, RrSetBuilder};
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn query(question: &str, edns: bool) -> Vec<u8> {
+        let mut octets = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)];
+        octets.extend_from_slice(name(question).as_wire());
+        octets.extend_from_slice(&[0, 15, 0, 1]);
+        if edns {
+            octets.extend_from_slice(b"\x00\x00\x29\x10\x00\x00\x00\x80\x00\x00\x00");
+        }
+        octets
+    }
+
+    fn mx(count: u8) -> RrSet {
+        let mut set = RrSetBuilder::new(Rtype::MX, 300);
+        for index in 0..count {
+            let exchange = name(&format!("mx{index}.Mail.alpha.test"));
+            set.push(&[&[0, index], exchange.as_wire()].concat());
+        }
+        set.build().unwrap()
+    }
+
+    #[test]
+    fn names_are_compressed_and_read_back_by_hickory() {
+        let octets = query("Alpha.Test", true);
+        let request = Request::parse(&octets).unwrap();
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, &request, 1232);
+        writer.authoritative = true;
+        let owner = name("alpha.test");
+        assert!(writer.rrset(Section::Answer, owner.as_wire(), &mx(3), 300, 1));
+        writer.finish(&request, 1232);
+        // Header 12, question 16, three records of 12 octets with data of 2 + 4 + (5 + 2 | 2), OPT 11.
+        assert_eq!(buffer.len(), 12 + 16 + (12 + 2 + 4 + 7) + 2 * (12 + 2 + 4 + 2) + 11);
+        let message = Message::from_vec(&buffer).unwrap();
+        assert!(message.metadata.authoritative && message.metadata.recursion_desired);
+        assert_eq!(message.queries[0].name.to_ascii(), "Alpha.Test.");
+        let shown: Vec<String> = message.answers.iter().map(|record| record.data.to_string()).collect();
+        assert_eq!(shown, ["1 mx1.Mail.Alpha.Test.", "2 mx2.Mail.Alpha.Test.", "0 mx0.Mail.Alpha.Test."]);
+        assert!(message.edns.unwrap().flags().dnssec_ok);
+    }
+
+    #[test]
+    fn a_set_that_does_not_fit_leaves_no_trace() {
+        let octets = query("alpha.test", false);
+        let request = Request::parse(&octets).unwrap();
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, &request, 512);
+        let owner = name("alpha.test");
+        assert!(!writer.rrset(Section::Answer, owner.as_wire(), &mx(200), 300, 0));
+        assert!(writer.rrset(Section::Answer, owner.as_wire(), &mx(2), 300, 0));
+        writer.finish(&request, 1232);
+        assert_eq!(Message::from_vec(&buffer).unwrap().answers.len(), 2);
+    }
+
+    #[test]
+    fn names_in_soa_are_compressed_and_other_types_are_not() {
+        let octets = query("alpha.test", false);
+        let request = Request::parse(&octets).unwrap();
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer, &request, 512);
+        let owner = name("alpha.test");
+        let mut soa = RrSetBuilder::new(Rtype::SOA, 60);
+        soa.push(&[name("ns.alpha.test").as_wire(), name("h.alpha.test").as_wire(), &[1; 20]].concat());
+        assert!(writer.rrset(Section::Authority, owner.as_wire(), &soa.build().unwrap(), 60, 0));
+        let mut srv = RrSetBuilder::new(Rtype::SRV, 60);
+        srv.push(&[&[0; 6], name("h.alpha.test").as_wire()].concat());
+        assert!(writer.rrset(Section::Additional, owner.as_wire(), &srv.build().unwrap(), 60, 0));
+        writer.finish(&request, 1232);
+        assert_eq!(buffer.len(), 12 + 16 + (12 + 5 + 4 + 20) + (12 + 6 + 14));
+        let message = Message::from_vec(&buffer).unwrap();
+        assert!(message.authorities[0].data.to_string().starts_with("ns.alpha.test. h.alpha.test. "));
+    }
+}

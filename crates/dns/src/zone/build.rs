@@ -1,0 +1,239 @@
+//! Makes a zone of records and refuses what no zone may hold: one SOA at the apex and NS beside it, nothing outside
+//! the zone, nothing beside a CNAME (RFC 1034 section 3.6.2), nothing below a DNAME (RFC 6672 section 2.4).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::SystemTime;
+
+use postroad_types::limits::{DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX};
+
+use super::parser::{ParsedRecord, Place, ZoneError, ZoneErrors, parse};
+use super::{Node, Zone};
+use crate::wire::{Name, RrSetBuilder, Rtype};
+
+/// Reads a zone from its file.
+pub fn load_zone_file(origin: &Name, file: &Path) -> Result<Zone, ZoneErrors> {
+    let text = read_file(file).map_err(|error| {
+        ZoneErrors(vec![ZoneError {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message: format!("cannot read the file of zone {origin}: {error}"),
+        }])
+    })?;
+    build(origin, &text, file, &read_file)
+}
+
+/// Makes a zone of a text that stands in no file; `$INCLUDE` is refused.
+pub fn zone_from_text(origin: &Name, text: &str) -> Result<Zone, ZoneErrors> {
+    let refuse = |_: &Path| Err(io::Error::new(io::ErrorKind::Unsupported, "$INCLUDE needs a zone file"));
+    build(origin, text.as_bytes(), Path::new(""), &refuse)
+}
+
+/// Number of records of a zone text, or what is wrong with it.
+pub fn check_zone_text(origin: &Name, text: &str) -> Result<u64, ZoneErrors> {
+    zone_from_text(origin, text).map(|zone| zone.records())
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    fs::File::open(path)?.take(DNS_ZONE_FILE_OCTETS_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > DNS_ZONE_FILE_OCTETS_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than a zone file may be"));
+    }
+    Ok(text)
+}
+
+/// The record sets of one name while the zone is built.
+struct Draft {
+    owner: Name,
+    sets: BTreeMap<Rtype, (RrSetBuilder, Place)>,
+}
+
+fn build(
+    origin: &Name,
+    text: &[u8],
+    file: &Path,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Zone, ZoneErrors> {
+    let (records, mut errors) = parse(text, file, origin, read_file);
+    let apex_key = origin.key();
+    let apex_octets = apex_key.as_bytes().len();
+    let mut drafts: BTreeMap<Box<[u8]>, Draft> = BTreeMap::new();
+    let mut count = 0;
+    for record in records {
+        if !record.owner.is_at_or_below(origin) {
+            let message = format!("{} is outside the zone {origin}; expected a name in it (is a final dot wrong?)", record.owner);
+            errors.push(record.place.error(message));
+            continue;
+        }
+        let key = record.owner.key();
+        let relative: Box<[u8]> = key.as_bytes().get(apex_octets..).unwrap_or_default().into();
+        let draft =
+            drafts.entry(relative).or_insert_with(|| Draft { owner: record.owner.clone(), sets: BTreeMap::new() });
+        count += u64::from(add(draft, record, origin, &mut errors));
+    }
+    check_apex(&drafts, origin, file, &mut errors);
+    check_aliases(&drafts, &mut errors);
+    errors.truncate(DNS_ZONE_ERRORS_MAX);
+    if !errors.is_empty() {
+        return Err(ZoneErrors(errors));
+    }
+    let warnings = warnings(&drafts, origin, apex_octets);
+    let names = drafts.len() as u64;
+    let nodes = nodes(drafts, origin);
+    let soa = nodes.get(&[][..]).and_then(|apex| apex.rrset(Rtype::SOA));
+    let number = |from_end: usize| {
+        let rdata = soa.map(super::RrSet::first).unwrap_or_default();
+        let octets = rdata.len().checked_sub(from_end).and_then(|at| rdata.get(at..)?.first_chunk::<4>());
+        octets.map_or(0, |octets| u32::from_be_bytes(*octets))
+    };
+    let (serial, minimum) = (number(20), number(4));
+    let negative_ttl = soa.map_or(0, |soa| soa.ttl.min(minimum));
+    Ok(Zone {
+        apex: origin.clone(),
+        apex_key: apex_key.as_bytes().into(),
+        nodes,
+        records: count,
+        names,
+        negative_ttl,
+        serial,
+        file: file.to_owned(),
+        loaded_at: SystemTime::now(),
+        warnings,
+    })
+}
+
+/// Adds a record to its name; false when the name holds it already or it is refused.
+fn add(draft: &mut Draft, record: ParsedRecord, origin: &Name, errors: &mut Vec<ZoneError>) -> bool {
+    let ParsedRecord { owner, rtype, ttl, rdata, place } = record;
+    if rtype == Rtype::SOA && owner != *origin {
+        errors.push(place.error(format!("a SOA at {owner}; expected it at the zone's own name {origin} only")));
+        return false;
+    }
+    let single = matches!(rtype, Rtype::SOA | Rtype::CNAME | Rtype::DNAME);
+    let (set, _) = draft.sets.entry(rtype).or_insert_with(|| (RrSetBuilder::new(rtype, ttl), place.clone()));
+    if single && !set.is_empty() {
+        errors.push(place.error(format!("a second {rtype} at {owner}; expected one at most")));
+        return false;
+    }
+    set.lower_ttl(ttl);
+    set.push(&rdata)
+}
+
+fn check_apex(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, file: &Path, errors: &mut Vec<ZoneError>) {
+    let apex = drafts.get(&[][..]);
+    for rtype in [Rtype::SOA, Rtype::NS] {
+        if !apex.is_some_and(|apex| apex.sets.contains_key(&rtype)) {
+            errors.push(ZoneError {
+                file: file.to_owned(),
+                line: 0,
+                column: 0,
+                message: format!("the zone {origin} has no {rtype} record at its own name; expected one"),
+            });
+        }
+    }
+}
+
+fn check_aliases(drafts: &BTreeMap<Box<[u8]>, Draft>, errors: &mut Vec<ZoneError>) {
+    let mut dname: Option<(&[u8], &Name)> = None;
+    for (key, draft) in drafts {
+        // A name's descendants follow it in this order, so the last DNAME is the only one that can be above.
+        if let Some((above, owner)) = dname
+            && key.starts_with(above)
+            && let Some((_, place)) = draft.sets.values().next()
+        {
+            errors.push(place.error(format!("{} is below {owner}, which has a DNAME; expected nothing there", draft.owner)));
+            continue;
+        }
+        if draft.sets.contains_key(&Rtype::DNAME) {
+            dname = Some((key, &draft.owner));
+        }
+        if draft.sets.contains_key(&Rtype::CNAME)
+            && let Some((other, (_, place))) = draft.sets.iter().find(|(rtype, _)| **rtype != Rtype::CNAME)
+        {
+            let message = format!("{other} and CNAME at {}; expected nothing beside a CNAME", draft.owner);
+            errors.push(place.error(message));
+        }
+    }
+}
+
+/// Name servers and mail hosts inside the zone that have no address or are aliases (RFC 2181 section 10.3).
+fn warnings(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, apex_octets: usize) -> Vec<ZoneError> {
+    let mut warnings = Vec::new();
+    for draft in drafts.values() {
+        for (rtype, (set, place)) in &draft.sets {
+            let skip = match *rtype {
+                Rtype::NS => 0,
+                Rtype::MX => 2,
+                _ => continue,
+            };
+            for rdata in set.iter() {
+                let target = rdata.get(skip..).and_then(|wire| Name::from_wire(wire).ok());
+                let Some(target) = target.filter(|target| target.is_at_or_below(origin)) else { continue };
+                let key = target.key();
+                let node = key.as_bytes().get(apex_octets..).and_then(|key| drafts.get(key));
+                let has = |rtype| node.is_some_and(|node| node.sets.contains_key(&rtype));
+                if has(Rtype::CNAME) {
+                    warnings.push(place.error(format!("{rtype} target {target} is an alias (CNAME); expected a host")));
+                } else if !has(Rtype::A) && !has(Rtype::AAAA) && !below_other_cut(drafts, &target, origin, apex_octets) {
+                    warnings.push(place.error(format!("{rtype} target {target} has no address in the zone")));
+                }
+            }
+        }
+    }
+    warnings.truncate(DNS_ZONE_ERRORS_MAX);
+    warnings
+}
+
+/// True when the address of `target` may stand elsewhere: a zone cut or a wildcard is above it.
+fn below_other_cut(drafts: &BTreeMap<Box<[u8]>, Draft>, target: &Name, origin: &Name, apex_octets: usize) -> bool {
+    let mut ancestor = target.parent();
+    while let Some(name) = ancestor.filter(|name| name.is_at_or_below(origin)) {
+        let holds = |name: &Name, rtype: Option<Rtype>| {
+            let key = name.key();
+            let node = key.as_bytes().get(apex_octets..).and_then(|key| drafts.get(key));
+            node.is_some_and(|node| rtype.is_none_or(|rtype| node.sets.contains_key(&rtype)))
+        };
+        let wildcard = name.with_label(b"*").is_ok_and(|wildcard| holds(&wildcard, None));
+        if wildcard || (name != *origin && holds(&name, Some(Rtype::NS))) {
+            return true;
+        }
+        ancestor = name.parent();
+    }
+    false
+}
+
+/// Freezes the drafts, adds the empty non-terminals and marks what is at or below cuts and DNAMEs.
+fn nodes(drafts: BTreeMap<Box<[u8]>, Draft>, origin: &Name) -> BTreeMap<Box<[u8]>, Node> {
+    let mut nodes: BTreeMap<Box<[u8]>, Node> = BTreeMap::new();
+    for (key, draft) in drafts {
+        // Ancestors come before their descendants, so an empty non-terminal never replaces a node with records.
+        let mut ancestor = draft.owner.parent();
+        while let Some(name) = ancestor.filter(|name| name.is_below(origin)) {
+            let whole = name.key();
+            let relative = whole.as_bytes().get(origin.key().as_bytes().len()..).unwrap_or_default();
+            if nodes.contains_key(relative) {
+                break;
+            }
+            ancestor = name.parent();
+            nodes.insert(relative.into(), Node { owner: name, rrsets: Vec::new(), cut: 0, dname: 0 });
+        }
+        let rrsets = draft.sets.into_values().filter_map(|(set, _)| set.build()).collect();
+        nodes.insert(key, Node { owner: draft.owner, rrsets, cut: 0, dname: 0 });
+    }
+    let (mut cut, mut dname): (Option<Box<[u8]>>, Option<Box<[u8]>>) = (None, None);
+    for (key, node) in &mut nodes {
+        if cut.as_ref().is_none_or(|cut| !key.starts_with(cut)) {
+            cut = (!key.is_empty() && node.rrset(Rtype::NS).is_some()).then(|| key.clone());
+        }
+        if dname.as_ref().is_none_or(|dname| !key.starts_with(dname)) {
+            dname = node.rrset(Rtype::DNAME).is_some().then(|| key.clone());
+        }
+        node.cut = cut.as_ref().map_or(0, |cut| cut.len() as u16);
+        node.dname = dname.as_ref().map_or(0, |dname| dname.len() as u16 + 1);
+    }
+    nodes
+}

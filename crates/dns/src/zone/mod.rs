@@ -1,0 +1,184 @@
+//! A zone in memory: an ordered tree of names, built aside from a file and never changed afterwards.
+//!
+//! Names are keyed so that the octet order of keys is the canonical order of names ([`crate::wire::KeyBuf`]).
+//! Empty non-terminals (RFC 4592 section 2.2.2) are nodes of their own. So one search for the greatest key that is
+//! not above the name asked for finds everything an answer depends on, in O(log n):
+//! - the name itself, if it exists;
+//! - its closest encloser, the longest common ancestor of the two names (everything between an ancestor and a name
+//!   that is missing below it lies below that ancestor);
+//! - the zone cut or DNAME above it, as each node knows the topmost one at or above itself.
+//!
+//! Roads not taken: a hash table per name finds existing names faster, but gives no closest encloser and no
+//! neighbours, which negative answers need (and DNSSEC will).
+
+mod build;
+mod lexer;
+mod parser;
+mod set;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub use build::{check_zone_text, load_zone_file, zone_from_text};
+pub use parser::{ZoneError, ZoneErrors};
+pub use set::Zones;
+
+use crate::wire::{KeyBuf, Name, RrSet, Rtype};
+
+/// A name of a zone with its record sets; none at an empty non-terminal.
+#[derive(Debug)]
+pub struct Node {
+    pub owner: Name,
+    rrsets: Vec<RrSet>,
+    /// Length of the key of the topmost delegation at or above this name; 0: none.
+    cut: u16,
+    /// Length of the key of the topmost DNAME at or above this name, plus one; 0: none.
+    dname: u16,
+}
+
+impl Node {
+    /// The record set of a type.
+    pub fn rrset(&self, rtype: Rtype) -> Option<&RrSet> {
+        self.rrsets.iter().find(|rrset| rrset.rtype == rtype)
+    }
+
+    /// All record sets, by type.
+    pub fn rrsets(&self) -> &[RrSet] {
+        &self.rrsets
+    }
+}
+
+/// What a zone says about a name.
+#[derive(Debug, Clone, Copy)]
+pub enum Lookup<'z> {
+    /// The name exists and is authoritative.
+    Found(&'z Node),
+    /// The name does not exist; this wildcard answers for it (RFC 4592).
+    Wildcard(&'z Node),
+    /// The name is at or below a zone cut: this node holds the NS records.
+    Delegated(&'z Node),
+    /// The name is below this node, which holds a DNAME (RFC 6672).
+    Dname(&'z Node),
+    /// The name does not exist.
+    Missing,
+}
+
+/// A zone that can be served.
+#[derive(Debug)]
+pub struct Zone {
+    apex: Name,
+    /// Octets of an absolute key that come before the part relative to the apex.
+    apex_key: Box<[u8]>,
+    /// Keyed by the part of the key after the apex's.
+    nodes: BTreeMap<Box<[u8]>, Node>,
+    records: u64,
+    names: u64,
+    /// Seconds that negative answers may be kept (RFC 2308 section 3).
+    negative_ttl: u32,
+    serial: u32,
+    file: PathBuf,
+    loaded_at: SystemTime,
+    warnings: Vec<ZoneError>,
+}
+
+impl Zone {
+    pub fn apex(&self) -> &Name {
+        &self.apex
+    }
+
+    /// The SOA's serial number.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Number of records.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Number of names that own records.
+    pub fn names(&self) -> u64 {
+        self.names
+    }
+
+    /// The file it was read from; empty for a zone from a text.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub fn loaded_at(&self) -> SystemTime {
+        self.loaded_at
+    }
+
+    /// What is allowed but probably not meant.
+    pub fn warnings(&self) -> &[ZoneError] {
+        &self.warnings
+    }
+
+    /// The least of the SOA's TTL and its minimum field, in seconds: what a negative answer's SOA carries.
+    pub fn negative_ttl(&self) -> u32 {
+        self.negative_ttl
+    }
+
+    /// The node of the apex, which has SOA and NS.
+    pub fn apex_node(&self) -> Option<&Node> {
+        self.nodes.get(&[][..])
+    }
+
+    /// All names with records, in canonical order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| !node.rrsets.is_empty())
+    }
+
+    fn relative<'k>(&self, key: &'k KeyBuf) -> Option<&'k [u8]> {
+        key.as_bytes().strip_prefix(&self.apex_key[..])
+    }
+
+    /// What the zone says about the name of `key` when it is asked for `rtype`. DS records belong to the upper side
+    /// of a zone cut (RFC 4035 section 3.1.4.1). A name outside the zone is `Missing`.
+    pub fn lookup(&self, key: &KeyBuf, rtype: Rtype) -> Lookup<'_> {
+        let Some(name) = self.relative(key) else { return Lookup::Missing };
+        let below = (Bound::Unbounded, Bound::Included(name));
+        let Some((nearest, node)) = self.nodes.range::<[u8], _>(below).next_back() else { return Lookup::Missing };
+        let exact = nearest.len() == name.len() && **nearest == *name;
+        let encloser = if exact { name.len() } else { common_labels(nearest, name) };
+
+        let cut = usize::from(node.cut);
+        let dname = usize::from(node.dname).checked_sub(1);
+        let has_cut = cut > 0 && cut <= encloser;
+        // What lies below a cut is not this zone's: a DNAME counts only above it.
+        if let Some(dname) = dname.filter(|length| *length <= encloser && *length < name.len())
+            && !(has_cut && cut <= dname)
+            && let Some(node) = self.nodes.get(&name[..dname])
+        {
+            return Lookup::Dname(node);
+        }
+        if has_cut && !(rtype == Rtype::DS && cut == name.len()) {
+            return self.nodes.get(&name[..cut]).map_or(Lookup::Missing, Lookup::Delegated);
+        }
+        if exact {
+            return Lookup::Found(node);
+        }
+        let wildcard = key.clone().truncated(self.apex_key.len() + encloser).wildcard_child();
+        match self.relative(&wildcard).and_then(|wildcard| self.nodes.get(wildcard)) {
+            Some(node) => Lookup::Wildcard(node),
+            None => Lookup::Missing,
+        }
+    }
+
+    /// The node of exactly this name, be it below a zone cut: for glue.
+    pub fn glue(&self, key: &KeyBuf) -> Option<&Node> {
+        self.nodes.get(self.relative(key)?)
+    }
+}
+
+/// Length of the common prefix of two keys in whole labels.
+fn common_labels(left: &[u8], right: &[u8]) -> usize {
+    let common = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    left.get(..common).and_then(|prefix| prefix.iter().rposition(|octet| *octet == 0)).map_or(0, |zero| zero + 1)
+}
+
+#[cfg(test)]
+mod tests;
