@@ -7,7 +7,7 @@
 //!   (RFC 7677) beside it. [`Credentials`] shows nothing of them in `Debug`.
 
 use async_trait::async_trait;
-use postroad_types::{AccountId, Address, Domain};
+use postroad_types::{AccountId, Address, Domain, limits};
 
 use crate::error::StoreError;
 use crate::spool::Micros;
@@ -35,6 +35,40 @@ pub struct AccountRecord {
 pub struct AliasRecord {
     pub address: Address,
     pub targets: Vec<Address>,
+}
+
+impl AliasRecord {
+    /// Whether it can be kept: it has targets, not too many.
+    pub fn check(&self) -> Result<(), StoreError> {
+        match self.targets.len() {
+            0 => Err(StoreError::Invalid(format!("alias {} has no target", self.address))),
+            n if n > limits::ALIAS_TARGETS_MAX => Err(StoreError::Invalid(format!(
+                "alias {} has {n} targets, at most {} are possible",
+                self.address,
+                limits::ALIAS_TARGETS_MAX
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What addresses are compared and sorted by: domain as A-labels, local part unquoted, both in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AddressKey(String);
+
+impl AddressKey {
+    pub fn of(address: &Address) -> Self {
+        let local = address.local.unquoted().to_lowercase();
+        // A domain has no "@", so the last one separates, whatever the local part holds.
+        AddressKey(match address.domain() {
+            Some(domain) => format!("{local}@{}", domain.ascii()),
+            None => format!("{local}@{}", address.host),
+        })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What proves who somebody is. Not the password.
@@ -110,7 +144,8 @@ pub trait DirectoryStore: Send + Sync + 'static {
         after: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<AccountRecord>, StoreError>;
-    /// Makes an account (credentials are needed then) or changes one. Its domain must exist.
+    /// Makes an account (credentials are needed then) or changes one. Its domain must exist
+    /// ([`StoreError::NotFound`]), and its address must be no alias ([`StoreError::Exists`]).
     async fn put_account(
         &self,
         address: &Address,
@@ -125,6 +160,7 @@ pub trait DirectoryStore: Send + Sync + 'static {
         after: Option<&Address>,
         limit: usize,
     ) -> Result<Vec<AliasRecord>, StoreError>;
+    /// Makes the alias or gives it other targets. [`StoreError::Exists`] where an account has the address.
     async fn put_alias(&self, alias: &AliasRecord) -> Result<(), StoreError>;
     async fn remove_alias(&self, address: &Address) -> Result<(), StoreError>;
     /// Aliases that lead straight to this address: who may send as whom.

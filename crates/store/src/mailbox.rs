@@ -1,20 +1,27 @@
 //! Mailboxes: accounts' folders and messages.
 //!
 //! # Contract
-//! - A message is durable, byte for byte, before [`MailboxStore::deliver`] or `append` returns, and never changes.
-//! - `deliver` is idempotent by its key: a second call with the same key for the same account returns the
-//!   first one's numbers with `duplicate`, for at least [`DELIVERY_KEYS_DAYS`] days.
+//! - A message is durable, byte for byte, before [`MailboxStore::store`] returns, and never changes.
+//! - `store` is idempotent by its key: a second call with the same key for the same account returns the
+//!   first one's numbers with `duplicate`, for at least [`DELIVERY_KEYS_DAYS`] days, wherever the message
+//!   went since.
 //! - UIDVALIDITY of a folder is stable; a folder made anew under an old name gets a greater one. UIDs rise and
 //!   are never given again, MODSEQ only grows; both hold across restarts, crashes, and the loss of an index
 //!   that can be rebuilt. UID, flags, MODSEQ and UIDNEXT of a change become visible at once, in UID order.
 //! - A caller reads its own writes.
 //! - A message that can't be read any more is reported for itself ([`StoreError::Damaged`]) and stops no other.
+//! - Where a call takes a UIDVALIDITY and it is not the folder's (0: not checked), it fails with [`StoreError::Stale`].
 //! - Folder names are UTF-8 with "/" between levels, checked by [`FolderName`]; INBOX is always there.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use postroad_types::{AccountId, TraceId, limits};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
 
 use crate::error::StoreError;
 use crate::spool::Micros;
@@ -43,6 +50,17 @@ impl FolderName {
     /// The levels from the top down.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
+    }
+
+    /// The names of the levels above, from the top down.
+    pub fn parents(&self) -> impl Iterator<Item = FolderName> {
+        self.0.match_indices('/').filter_map(|(at, _)| self.0.get(..at).map(|name| FolderName(name.into())))
+    }
+
+    /// The name that a folder at or below `from` has once `from` is called `to`.
+    pub fn moved(&self, from: &FolderName, to: &FolderName) -> Result<FolderName, StoreError> {
+        let rest = self.0.strip_prefix(&*from.0).unwrap_or_default();
+        format!("{}{rest}", to.0).parse()
     }
 
     /// Whether `self` lies somewhere below `other`.
@@ -93,6 +111,48 @@ pub struct Flags {
     pub keywords: Vec<String>,
 }
 
+/// What [`MailboxStore::store_flags`] does to each message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlagOrder {
+    pub change: FlagChange,
+    pub flags: Flags,
+    /// Messages changed after this MODSEQ are left as they are (RFC 7162); 0: no condition.
+    pub unchanged_since: u64,
+}
+
+impl Flags {
+    /// These flags after a change; keywords stay in order and without doubles.
+    pub fn changed(&self, change: FlagChange, by: &Flags) -> Flags {
+        let bit = |mine: bool, theirs: bool| match change {
+            FlagChange::Set => theirs,
+            FlagChange::Add => mine || theirs,
+            FlagChange::Remove => mine && !theirs,
+        };
+        let among = |k: &String, list: &[String]| list.iter().any(|other| other.eq_ignore_ascii_case(k));
+        let mut keywords = match change {
+            FlagChange::Set => Vec::new(),
+            FlagChange::Add => self.keywords.clone(),
+            FlagChange::Remove => self.keywords.iter().filter(|k| !among(k, &by.keywords)).cloned().collect(),
+        };
+        if change != FlagChange::Remove {
+            for keyword in &by.keywords {
+                if !among(keyword, &keywords) {
+                    keywords.push(keyword.clone());
+                }
+            }
+        }
+        keywords.sort_unstable_by_key(|k| k.to_ascii_lowercase());
+        Flags {
+            answered: bit(self.answered, by.answered),
+            flagged: bit(self.flagged, by.flagged),
+            deleted: bit(self.deleted, by.deleted),
+            seen: bit(self.seen, by.seen),
+            draft: bit(self.draft, by.draft),
+            keywords,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagChange {
     Set,
@@ -105,6 +165,21 @@ pub enum FlagChange {
 pub struct UidRange {
     pub first: u32,
     pub last: u32,
+}
+
+impl UidRange {
+    /// First and last UID that are meant in a folder whose highest UID is `highest`. The ends come in any
+    /// order, and `559:*` holds the highest also where that is below 559 (RFC 3501 section 6.4.8).
+    pub fn bounds(self, highest: u32) -> (u32, u32) {
+        let end = |uid: u32| if uid == u32::MAX { highest } else { uid };
+        let (a, b) = (end(self.first), end(self.last));
+        (a.min(b), a.max(b))
+    }
+
+    pub fn holds(self, uid: u32, highest: u32) -> bool {
+        let (first, last) = self.bounds(highest);
+        (first..=last).contains(&uid)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,9 +279,60 @@ pub struct Usage {
     pub messages: u64,
 }
 
+/// The length of a message's header with its empty line, when that is within `octets`. Lines end with CRLF, or
+/// with a bare LF in what other tools wrote.
+pub fn header_length(octets: &[u8]) -> Option<usize> {
+    if octets.starts_with(b"\r\n") {
+        return Some(2);
+    }
+    if octets.starts_with(b"\n") {
+        return Some(1);
+    }
+    let mut at = 0;
+    while let Some(found) = octets.get(at..)?.iter().position(|b| *b == b'\n') {
+        at += found + 1;
+        match octets.get(at..)? {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What [`MailboxStore::folders`] answers out of the folders that hold messages: these, and the levels above
+/// them that are only names; in the order of their names, INBOX first.
+pub fn folder_list(
+    real: impl IntoIterator<Item = (FolderName, Option<String>)>,
+    subscribed: impl Fn(&FolderName) -> bool,
+) -> Vec<Folder> {
+    let mut found: BTreeMap<FolderName, Folder> = BTreeMap::new();
+    for (name, special_use) in real {
+        for name in name.parents() {
+            let subscribed = subscribed(&name);
+            let folder = Folder { name: name.clone(), subscribed, special_use: None, no_select: true };
+            found.entry(name).or_insert(folder);
+        }
+        let folder =
+            Folder { name: name.clone(), subscribed: subscribed(&name), special_use, no_select: false };
+        found.insert(name, folder);
+    }
+    let mut folders: Vec<Folder> = found.into_values().collect();
+    folders.sort_by_key(|folder| !folder.name.is_inbox());
+    folders
+}
+
+/// A watcher's stream out of the channel that a store tells its changes on.
+pub fn events(receiver: broadcast::Receiver<MailboxEvent>) -> BoxStream<'static, MailboxEvent> {
+    // Lagging is told in the stream and does not end it.
+    let stream = BroadcastStream::new(receiver).map(|event| event.unwrap_or(MailboxEvent::Lost));
+    Box::pin(stream)
+}
+
 #[async_trait]
 pub trait MailboxStore: Send + Sync + 'static {
     /// Stores a message: for mail that arrives (with a key) and for APPEND (without).
+    /// [`StoreError::NotFound`] when the folder is not there.
     async fn store(
         &self,
         account: AccountId,
@@ -222,13 +348,17 @@ pub trait MailboxStore: Send + Sync + 'static {
         name: &FolderName,
         special_use: Option<&str>,
     ) -> Result<u32, StoreError>;
+    /// Removes a folder with its messages. One with others below it stays as a name that can't be opened.
     async fn delete_folder(&self, account: AccountId, name: &FolderName) -> Result<(), StoreError>;
+    /// Renames a folder with all below it, keeping its numbers. INBOX stays, and its messages (not what is
+    /// below it) move into the new folder (RFC 3501 section 6.3.5).
     async fn rename_folder(
         &self,
         account: AccountId,
         from: &FolderName,
         to: &FolderName,
     ) -> Result<(), StoreError>;
+    /// A subscription is remembered by name: it outlives the removal of its folder.
     async fn subscribe(
         &self,
         account: AccountId,
@@ -245,6 +375,7 @@ pub trait MailboxStore: Send + Sync + 'static {
         name: &FolderName,
         take_recent: bool,
     ) -> Result<(FolderNumbers, Vec<MessageInfo>), StoreError>;
+    /// What changed after `since_mod_seq`. Expunged UIDs may be told that the asker never saw.
     async fn changes(
         &self,
         account: AccountId,
@@ -273,16 +404,14 @@ pub trait MailboxStore: Send + Sync + 'static {
     /// Octets of the header with its empty line.
     async fn header(&self, account: AccountId, name: &FolderName, uid: u32) -> Result<Bytes, StoreError>;
 
-    /// Returns what changed; messages changed after `unchanged_since` (0: no condition) are left and named second.
+    /// Returns what changed, and second the messages that were left because of `unchanged_since`.
     async fn store_flags(
         &self,
         account: AccountId,
         name: &FolderName,
         uid_validity: u32,
         uids: &[UidRange],
-        change: FlagChange,
-        flags: &Flags,
-        unchanged_since: u64,
+        order: &FlagOrder,
     ) -> Result<(Vec<MessageInfo>, Vec<u32>), StoreError>;
     async fn copy(
         &self,
