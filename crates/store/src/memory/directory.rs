@@ -214,3 +214,10 @@ impl DirectoryStore for MemoryDirectory {
         Ok(self.tables().aliases.values().filter(leads).map(|a| a.address.clone()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::directory_contract!(async { (MemoryDirectory::new(), ()) });
+}

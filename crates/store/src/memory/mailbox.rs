@@ -531,3 +531,16 @@ impl MailboxStore for MemoryMailboxes {
         events(self.accounts().entry(account).or_insert_with(Account::new).watchers.subscribe())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::mailbox::Stage;
+
+    async fn stage() -> Stage {
+        let store = Arc::new(MemoryMailboxes::new());
+        Stage { store, alice: AccountId(1), bob: AccountId(2), keep: Box::new(()) }
+    }
+
+    crate::mailbox_contract!(stage());
+}
