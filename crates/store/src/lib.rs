@@ -11,7 +11,9 @@
 //! [`memory`] holds the implementations for tests, [`faulty`] wraps any implementation and fails where it is
 //! told to, and [`contract`] is the one suite that every implementation passes.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod contract;
 pub mod directory;
 pub mod error;
 pub mod mailbox;

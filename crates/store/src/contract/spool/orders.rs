@@ -1,0 +1,156 @@
+//! What an operator does, and sees.
+
+use std::sync::Arc;
+
+use postroad_types::ReversePath;
+
+use super::{SECOND, START, accept, address, attempt, body, envelope, lease_one, next, nothing_due, states};
+use crate::error::StoreError;
+use crate::spool::RecipientState::{Done, Held, Waiting};
+use crate::spool::{Change, Filter, NewEnvelope, Order, Spool, SpoolEvent};
+
+fn by_id(id: &postroad_types::QueueId) -> Filter {
+    Filter { ids: vec![id.clone()], ..Filter::default() }
+}
+
+pub(super) async fn held_mail_waits_for_its_release(spool: Arc<dyn Spool>) {
+    let id = accept(&spool, b"x", envelope(&["b@b.test", "c@c.test"])).await;
+    let other = accept(&spool, b"y", envelope(&["b@b.test"])).await;
+    assert_eq!(spool.order(&by_id(&id), Order::Hold, START).await.unwrap(), [id.clone()]);
+    assert_eq!(states(&spool.get(&id).await.unwrap()), [Held, Held]);
+    assert_eq!(lease_one(&spool, START).await.message.id, other);
+    let now = START + 7 * SECOND;
+    spool.order(&by_id(&id), Order::Retry, now).await.unwrap();
+    nothing_due(&spool, now).await;
+    spool.order(&by_id(&id), Order::Release, now).await.unwrap();
+    let lease = lease_one(&spool, now).await;
+    assert_eq!(lease.message.recipients[0].next_attempt_at, now);
+    // Under a lease too; and what is held stays so when the attempt under way was in vain.
+    spool.order(&by_id(&id), Order::Hold, now).await.unwrap();
+    let defer = Change::Defer { index: 0, attempt: attempt(now, 451), next_attempt_at: now };
+    let done = Change::Done { index: 1, attempt: attempt(now, 250) };
+    spool.record(&id, lease.token, vec![defer, done]).await.unwrap();
+    spool.release(&id, lease.token).await.unwrap();
+    assert_eq!(states(&spool.get(&id).await.unwrap()), [Held, Done]);
+    nothing_due(&spool, now).await;
+}
+
+pub(super) async fn a_retry_makes_mail_due(spool: Arc<dyn Spool>) {
+    let first_attempt_at = START + 1000 * SECOND;
+    let id = accept(&spool, b"x", NewEnvelope { first_attempt_at, ..envelope(&["b@b.test"]) }).await;
+    nothing_due(&spool, START).await;
+    assert_eq!(spool.order(&Filter::default(), Order::Retry, START).await.unwrap(), [id]);
+    lease_one(&spool, START).await;
+}
+
+pub(super) async fn removed_mail_is_gone_and_its_lease_stale(spool: Arc<dyn Spool>) {
+    let id = accept(&spool, b"x", envelope(&["b@b.test"])).await;
+    let kept = accept(&spool, b"kept", envelope(&["c@c.test"])).await;
+    let leases = spool.lease(START, 10, START + SECOND).await.unwrap();
+    let lease = leases.iter().find(|lease| lease.message.id == id).unwrap();
+    let filter = Filter { domain: Some("b.test".into()), ..Filter::default() };
+    assert_eq!(spool.order(&filter, Order::Remove, START).await.unwrap(), [id.clone()]);
+    assert!(matches!(spool.get(&id).await, Err(StoreError::NotFound(_))));
+    let record = spool.record(&id, lease.token, vec![Change::Warned]).await;
+    assert!(matches!(record, Err(StoreError::Stale(_))));
+    assert!(matches!(spool.release(&id, lease.token).await, Err(StoreError::Stale(_))));
+    assert!(spool.order(&by_id(&id), Order::Remove, START).await.unwrap().is_empty());
+    assert_eq!(body(&spool, &kept).await, b"kept");
+}
+
+pub(super) async fn expired_by_order_is_due_at_once(spool: Arc<dyn Spool>) {
+    let first_attempt_at = START + 1000 * SECOND;
+    let id = accept(&spool, b"x", NewEnvelope { first_attempt_at, ..envelope(&["b@b.test"]) }).await;
+    spool.order(&by_id(&id), Order::Expire, START + 3).await.unwrap();
+    let lease = lease_one(&spool, START + 3).await;
+    assert_eq!((lease.message.id, lease.message.expires_at), (id, START + 3));
+}
+
+pub(super) async fn filters_must_fit_in_all_they_name(spool: Arc<dyn Spool>) {
+    let one = accept(&spool, b"x", envelope(&["b@b.test", "c@C.test"])).await;
+    let bounce = NewEnvelope { reverse_path: ReversePath::Null, ..envelope(&["b@b.test"]) };
+    let two = accept(&spool, b"x", bounce).await;
+    let literal = accept(&spool, b"x", envelope(&["d@[192.0.2.9]"])).await;
+    let lease = spool.lease(START, 1, START + SECOND).await.unwrap().remove(0);
+    assert_eq!(lease.message.id, one);
+    let done = Change::Done { index: 1, attempt: attempt(START, 250) };
+    spool.record(&one, lease.token, vec![done]).await.unwrap();
+
+    let found = async |filter: Filter| -> Vec<_> {
+        let all = spool.list(&filter, None, 10).await.unwrap();
+        all.into_iter().map(|message| message.id).collect()
+    };
+    let any = Filter::default;
+    assert_eq!(found(any()).await.len(), 3);
+    assert_eq!(found(Filter { sender: Some(ReversePath::Null), ..any() }).await, [two.clone()]);
+    let b = || Some(address("b@B.TEST"));
+    assert_eq!(found(Filter { recipient: b(), ..any() }).await, [one.clone(), two.clone()]);
+    assert_eq!(found(Filter { recipient: b(), ids: vec![two.clone()], ..any() }).await, [two.clone()]);
+    assert_eq!(found(Filter { domain: Some("b.test".into()), ..any() }).await, [one.clone(), two]);
+    let finished = Filter { domain: Some("c.test".into()), ..any() };
+    assert!(found(finished).await.is_empty(), "that recipient is final");
+    assert_eq!(found(Filter { domain: Some("[192.0.2.9]".into()), ..any() }).await, [literal]);
+    assert_eq!(found(Filter { state: Some(Done), ..any() }).await, [one]);
+    let both = Filter { recipient: b(), state: Some(Done), ..any() };
+    assert!(found(both).await.is_empty(), "one recipient must have all that is asked of one");
+    assert!(found(Filter { state: Some(Held), ..any() }).await.is_empty());
+}
+
+pub(super) async fn lists_go_page_by_page(spool: Arc<dyn Spool>) {
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(accept(&spool, b"x", envelope(&["b@b.test"])).await);
+    }
+    ids.sort();
+    let mut seen = Vec::new();
+    loop {
+        let page = spool.list(&Filter::default(), seen.last(), 3).await.unwrap();
+        assert!(page.len() <= 3);
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.into_iter().map(|message| message.id));
+    }
+    assert_eq!(seen, ids);
+    assert!(spool.list(&Filter::default(), None, 0).await.unwrap().is_empty());
+    let named = Filter { ids: ids.iter().rev().cloned().collect(), ..Filter::default() };
+    let page = spool.list(&named, Some(&ids[1]), 2).await.unwrap();
+    assert_eq!(page.iter().map(|message| &message.id).collect::<Vec<_>>(), [&ids[2], &ids[3]]);
+}
+
+pub(super) async fn destinations_are_counted(spool: Arc<dyn Spool>) {
+    assert!(spool.destinations().await.unwrap().is_empty());
+    let id = accept(&spool, b"x", envelope(&["b@b.test", "c@B.test", "d@d.test"])).await;
+    let younger =
+        NewEnvelope { accepted_at: START + 9, first_attempt_at: START + 9, ..envelope(&["e@b.test"]) };
+    let held = accept(&spool, b"x", younger).await;
+    spool.order(&by_id(&held), Order::Hold, START).await.unwrap();
+    let lease = lease_one(&spool, START).await;
+    let defer = |index| Change::Defer { index, attempt: attempt(START, 451), next_attempt_at: START + 4 };
+    let done = Change::Done { index: 2, attempt: attempt(START, 250) };
+    spool.record(&id, lease.token, vec![defer(0), defer(1), done]).await.unwrap();
+    let counted = spool.destinations().await.unwrap();
+    assert_eq!(counted.len(), 1, "nothing waits for d.test");
+    let b = counted.first().unwrap();
+    assert_eq!((b.domain.as_str(), b.recipients, b.held), ("b.test", 3, 1));
+    assert_eq!((b.oldest_at, b.next_attempt_at), (START, START + 4));
+    assert_eq!(b.last_reply, Some(attempt(START, 451).reply));
+}
+
+pub(super) async fn watchers_hear_of_everything(spool: Arc<dyn Spool>) {
+    let mut events = spool.watch();
+    let id = accept(&spool, b"x", envelope(&["b@b.test"])).await;
+    assert_eq!(next(&mut events).await, SpoolEvent::Accepted(id.clone()));
+    let lease = lease_one(&spool, START).await;
+    spool.record(&id, lease.token, vec![Change::Warned]).await.unwrap();
+    assert_eq!(next(&mut events).await, SpoolEvent::Changed(id.clone()));
+    spool.order(&by_id(&id), Order::Hold, START).await.unwrap();
+    assert_eq!(next(&mut events).await, SpoolEvent::Changed(id.clone()));
+    assert_eq!(states(&spool.get(&id).await.unwrap()), [Held]);
+    spool.order(&by_id(&id), Order::Release, START).await.unwrap();
+    assert_eq!(next(&mut events).await, SpoolEvent::Changed(id.clone()));
+    assert_eq!(states(&spool.get(&id).await.unwrap()), [Waiting]);
+    let done = Change::Done { index: 0, attempt: attempt(START, 250) };
+    spool.record(&id, lease.token, vec![done]).await.unwrap();
+    assert_eq!(next(&mut events).await, SpoolEvent::Gone(id));
+}
