@@ -1,2 +1,8 @@
-//! Embedded storage: log-structured spool, Maildir with SQLite index, SQLite directory
+//! Embedded storage, for one node: no other server is needed, and every file can be looked at.
+//!
+//! - [`directory`]: domains, accounts and aliases in one SQLite file.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod directory;
+mod sqlite;
