@@ -24,12 +24,14 @@ fn node(config: &Config, document: &mut Document<'_>) {
     if !name.is_empty()
         && let Err(error) = name.parse::<Domain>()
     {
-        let message = format!("{name:?}: {error}; expected the host's full name, such as \"mx1.example.org\"");
+        let message =
+            format!("{name:?}: {error}; expected the host's full name, such as \"mx1.example.org\"");
         document.problem(&["node", "name"], message);
     }
     let delimiter = &config.mda.recipient_delimiter;
     if delimiter.chars().count() > 1 || delimiter.contains(['@', '"']) {
-        let message = format!("{delimiter:?} cannot delimit; expected one character such as \"+\", or \"\" for none");
+        let message =
+            format!("{delimiter:?} cannot delimit; expected one character such as \"+\", or \"\" for none");
         document.problem(&["mda", "recipient_delimiter"], message);
     }
 }
@@ -46,7 +48,8 @@ fn files(config: &Config, document: &mut Document<'_>) {
     pair("tls", &config.tls.cert_file, &config.tls.key_file);
     pair("rpc", &config.rpc.cert_file, &config.rpc.key_file);
     if config.rpc.cert_file.is_some() && config.rpc.ca_file.is_none() {
-        let message = "cert_file without ca_file; expected the CA that issued it, to check the other services with";
+        let message =
+            "cert_file without ca_file; expected the CA that issued it, to check the other services with";
         document.problem(&["rpc", "cert_file"], message);
     }
 
@@ -96,7 +99,9 @@ fn listeners(config: &Config, document: &mut Document<'_>) {
     let mut seen: Vec<(SocketAddr, &str, &str)> = Vec::new();
     for (section, key, addresses) in all {
         for address in addresses {
-            if let Some((other, its_section, its_key)) = seen.iter().find(|(other, _, _)| clash(*other, *address)) {
+            if let Some((other, its_section, its_key)) =
+                seen.iter().find(|(other, _, _)| clash(*other, *address))
+            {
                 // Point at the one that was written down, if the other is a default.
                 let (at, with) = if document.has(section) {
                     ((section, key), (*its_section, *its_key))
@@ -141,14 +146,17 @@ fn dns(config: &Config, document: &mut Document<'_>) {
         }
     }
     if dns.recursion.min_ttl > dns.recursion.max_ttl {
-        let message = format!("min_ttl is longer than max_ttl ({})", units::duration::show(dns.recursion.max_ttl));
+        let message =
+            format!("min_ttl is longer than max_ttl ({})", units::duration::show(dns.recursion.max_ttl));
         document.problem(&["dns", "recursion", "min_ttl"], message);
     }
     if dns.udp_payload_max < 512 {
-        document.problem(&["dns", "udp_payload_max"], "too small; expected 512 (RFC 1035 section 2.3.4) or more");
+        document
+            .problem(&["dns", "udp_payload_max"], "too small; expected 512 (RFC 1035 section 2.3.4) or more");
     }
     if dns.recursion.upstream_port == 0 {
-        document.problem(&["dns", "recursion", "upstream_port"], "port 0 cannot be asked; expected 1 to 65535");
+        document
+            .problem(&["dns", "recursion", "upstream_port"], "port 0 cannot be asked; expected 1 to 65535");
     }
 }
 
@@ -169,15 +177,18 @@ fn mta(config: &Config, document: &mut Document<'_>) {
         document.problem(&["mta", "retry_first"], message);
     }
     if mta.retry_max > mta.queue_lifetime {
-        let message = format!("longer than queue_lifetime ({}); expected at most that", shown(mta.queue_lifetime));
+        let message =
+            format!("longer than queue_lifetime ({}); expected at most that", shown(mta.queue_lifetime));
         document.problem(&["mta", "retry_max"], message);
     }
     if mta.retry_first.is_zero() {
-        document.problem(&["mta", "retry_first"], "no wait at all would be a busy loop; expected \"1s\" or more");
+        document
+            .problem(&["mta", "retry_first"], "no wait at all would be a busy loop; expected \"1s\" or more");
     }
     for (index, network) in mta.relay_networks.iter().enumerate() {
         if network.prefix_len() == 0 {
-            let message = format!("{network} is the whole Internet: an open relay; expected your own networks");
+            let message =
+                format!("{network} is the whole Internet: an open relay; expected your own networks");
             document.problem(&["mta", "relay_networks", &index.to_string()], message);
         }
     }

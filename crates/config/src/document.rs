@@ -32,8 +32,13 @@ impl Sources {
     /// The file's text, and those of `env` that name a key: `POSTROAD_MTA__SMTP_PORT` is `mta.smtp_port`.
     /// A variable without a double underscore is none of the configuration's.
     pub(crate) fn new(name: &str, text: &str, env: impl IntoIterator<Item = (String, String)>) -> Self {
-        let file =
-            Source { name: name.to_owned(), is_file: true, text: text.to_owned(), start: 0, path: Vec::new() };
+        let file = Source {
+            name: name.to_owned(),
+            is_file: true,
+            text: text.to_owned(),
+            start: 0,
+            path: Vec::new(),
+        };
         let mut variables: Vec<_> = env
             .into_iter()
             .filter_map(|(name, value)| {
@@ -227,7 +232,10 @@ fn shifted(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
                 .into_iter()
                 .map(|(key, value)| {
                     let key_span = key.span();
-                    (Spanned::new(key_span.start + by..key_span.end + by, key.into_inner()), shifted(value, by))
+                    (
+                        Spanned::new(key_span.start + by..key_span.end + by, key.into_inner()),
+                        shifted(value, by),
+                    )
                 })
                 .collect(),
         ),
@@ -259,7 +267,9 @@ fn unknown_field(wrong: &str, known: &[String]) -> String {
         .min()
         .filter(|(distance, _)| *distance <= 2.max(wrong.len() / 3));
     match nearest {
-        Some((_, name)) => format!("unknown key `{wrong}`; did you mean {name}? Expected one of {}", known.join(", ")),
+        Some((_, name)) => {
+            format!("unknown key `{wrong}`; did you mean {name}? Expected one of {}", known.join(", "))
+        }
         None => format!("unknown key `{wrong}`; expected one of {}", known.join(", ")),
     }
 }

@@ -61,7 +61,8 @@ impl fmt::Display for Problem {
         writeln!(f, ": {}", self.message)?;
         let (before, width) = place.mark;
         // A tab stays a tab in the line below, so that the caret stands where it should on any terminal.
-        let indent: String = place.text.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let indent: String =
+            place.text.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         writeln!(f, "{gutter:>5} | {}", place.text)?;
         write!(f, "{:>5} | {indent}{}", "", "^".repeat(width.max(1)))
     }

@@ -73,7 +73,8 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         // A variable that is no UTF-8 is none of ours; vars() would panic on it.
-        let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let env =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Config::parse_with(&path.display().to_string(), &text, env)
     }
 
@@ -95,7 +96,10 @@ impl Config {
         match document.section("node") {
             Some(node) => config.node = node,
             None if !document.has("node") => {
-                document.problem(&[], "the section [node] is missing; expected [node] with name = \"mx1.example.org\"");
+                document.problem(
+                    &[],
+                    "the section [node] is missing; expected [node] with name = \"mx1.example.org\"",
+                );
             }
             None => {}
         }
@@ -134,7 +138,8 @@ impl Config {
             &mut mda.directory_file,
         ];
         let zones = dns.zones.iter_mut().map(|zone| &mut zone.file);
-        for path in optional.into_iter().filter_map(Option::as_mut).chain(zones).chain([&mut node.state_dir]) {
+        for path in optional.into_iter().filter_map(Option::as_mut).chain(zones).chain([&mut node.state_dir])
+        {
             *path = folder.join(&*path);
         }
     }

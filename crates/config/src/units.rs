@@ -212,7 +212,10 @@ fn text_of<'de, D: Deserializer<'de>>(d: D, expected: &'static str) -> Result<St
 }
 
 /// `"x"` or `["x", "y"]`, each parsed; an error names the text that is wrong and what is expected.
-fn one_or_more<'de, T: FromStr, D: Deserializer<'de>>(d: D, expected: &'static str) -> Result<Vec<T>, D::Error> {
+fn one_or_more<'de, T: FromStr, D: Deserializer<'de>>(
+    d: D,
+    expected: &'static str,
+) -> Result<Vec<T>, D::Error> {
     struct OneOrMore<T>(&'static str, std::marker::PhantomData<T>);
     impl<'de, T: FromStr> Visitor<'de> for OneOrMore<T> {
         type Value = Vec<T>;
@@ -272,8 +275,13 @@ mod tests {
         for text in ["127.0.0.1:53", "[::1]:53", "dns:53", "dns.example.org:53"] {
             assert_eq!(text.parse::<HostPort>().map(|h| h.to_string()).as_deref(), Ok(text));
         }
-        assert_eq!("https://mda:7603/".parse::<PeerUrl>().map(|u| u.to_string()).as_deref(), Ok("https://mda:7603"));
-        for text in ["mda:7603", "http://mda:7603", "https://mda", "https://:1", "https://m/x:1", "https://a b:1"] {
+        assert_eq!(
+            "https://mda:7603/".parse::<PeerUrl>().map(|u| u.to_string()).as_deref(),
+            Ok("https://mda:7603")
+        );
+        for text in
+            ["mda:7603", "http://mda:7603", "https://mda", "https://:1", "https://m/x:1", "https://a b:1"]
+        {
             assert!(text.parse::<PeerUrl>().is_err(), "{text:?}");
         }
     }

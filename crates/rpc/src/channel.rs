@@ -106,6 +106,11 @@ impl Channel {
     pub fn is_ready(&self) -> bool {
         self.shared.pool.pick(&[]).is_some()
     }
+
+    /// Why the last attempt to reach a replica failed.
+    pub fn last_failure(&self) -> String {
+        self.shared.pool.last_failure().to_string()
+    }
 }
 
 impl Shared {
@@ -144,7 +149,8 @@ impl Shared {
                         // It was not sent: another replica may have it.
                         Some(unsent) => request = unsent,
                         None => {
-                            let message = format!("{} at {} did not answer: {why}", self.pool.role, connection.label);
+                            let message =
+                                format!("{} at {} did not answer: {why}", self.pool.role, connection.label);
                             return Err(Status::unavailable(message));
                         }
                     }
@@ -186,7 +192,10 @@ impl tower::Service<Request<Body>> for Channel {
         let within = deadline::of_or_set(request.headers_mut(), shared.options.deadline);
         Box::pin(async move {
             tokio::time::timeout(within, shared.call(request)).await.unwrap_or_else(|_| {
-                Err(Status::deadline_exceeded(format!("{} did not answer within {within:?}", shared.pool.role)))
+                Err(Status::deadline_exceeded(format!(
+                    "{} did not answer within {within:?}",
+                    shared.pool.role
+                )))
             })
         })
     }

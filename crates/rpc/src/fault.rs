@@ -76,7 +76,10 @@ impl Fault {
 
     /// Whether the same call may succeed later without anybody changing anything else.
     pub fn is_transient(&self) -> bool {
-        matches!(self.kind, FaultKind::Unavailable | FaultKind::Deadline | FaultKind::Stale | FaultKind::Exhausted)
+        matches!(
+            self.kind,
+            FaultKind::Unavailable | FaultKind::Deadline | FaultKind::Stale | FaultKind::Exhausted
+        )
     }
 }
 
@@ -97,7 +100,8 @@ impl From<Fault> for Status {
 impl From<Status> for Fault {
     fn from(status: Status) -> Fault {
         let kind = FaultKind::of(status.code());
-        let message = if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
+        let message =
+            if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
         Fault { kind, message }
     }
 }
@@ -110,7 +114,16 @@ mod tests {
     fn every_kind_survives_the_wire() {
         use FaultKind::*;
         let all = [
-            NotFound, AlreadyExists, Invalid, Precondition, Exhausted, Stale, Denied, Unavailable, Deadline, Internal,
+            NotFound,
+            AlreadyExists,
+            Invalid,
+            Precondition,
+            Exhausted,
+            Stale,
+            Denied,
+            Unavailable,
+            Deadline,
+            Internal,
         ];
         for kind in all {
             let fault = Fault::new(kind, "why");

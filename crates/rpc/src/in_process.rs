@@ -33,7 +33,8 @@ impl InProcess {
     /// A new connection, on behalf of `caller`.
     pub(crate) async fn connect(&self, caller: Role) -> io::Result<DuplexStream> {
         let (ours, theirs) = tokio::io::duplex(PIPE_OCTETS);
-        let gone = |_| io::Error::new(io::ErrorKind::ConnectionRefused, "the service in this process has ended");
+        let gone =
+            |_| io::Error::new(io::ErrorKind::ConnectionRefused, "the service in this process has ended");
         self.connections.send((theirs, caller)).await.map_err(gone)?;
         Ok(ours)
     }

@@ -38,7 +38,9 @@ impl Peer {
 pub(crate) fn role_of(certificate: &CertificateDer<'_>) -> Option<Role> {
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
     let roles = Role::SERVICES.into_iter().chain([Role::Operator]);
-    roles.into_iter().find(|role| certificate.verify_is_valid_for_subject_name(&crate::tls::server_name(*role)).is_ok())
+    roles
+        .into_iter()
+        .find(|role| certificate.verify_is_valid_for_subject_name(&crate::tls::server_name(*role)).is_ok())
 }
 
 /// A service's interceptor that lets only callers of these roles in:

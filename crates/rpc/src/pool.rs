@@ -100,7 +100,8 @@ impl Pool {
     /// A call failed on this connection: leave it out and look at once what is there.
     pub(crate) fn suspect(&self, connection: &Arc<Connection>, why: String) {
         self.last_failure.store(Arc::new(format!("{}: {why}", connection.label)));
-        self.live.rcu(|live| live.iter().filter(|c| !Arc::ptr_eq(c, connection)).cloned().collect::<Vec<_>>());
+        self.live
+            .rcu(|live| live.iter().filter(|c| !Arc::ptr_eq(c, connection)).cloned().collect::<Vec<_>>());
         self.kick.notify_one();
     }
 
@@ -143,7 +144,10 @@ impl Pool {
                 Ok(connection) => live.push(connection),
                 Err(why) => {
                     missing = true;
-                    self.note_failure(format!("{place}: {why}"), before.iter().any(|c| c.label == place.to_string()));
+                    self.note_failure(
+                        format!("{place}: {why}"),
+                        before.iter().any(|c| c.label == place.to_string()),
+                    );
                 }
             }
         }

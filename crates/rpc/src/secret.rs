@@ -89,8 +89,14 @@ mod tests {
             ..Default::default()
         };
         let shown = [
-            format!("{:?}", v1::PutAccountRequest { password: Some(secret.to_owned()), ..Default::default() }),
-            format!("{:?}", v1::AuthenticateRequest { step: Some(v1::authenticate_request::Step::Start(start)) }),
+            format!(
+                "{:?}",
+                v1::PutAccountRequest { password: Some(secret.to_owned()), ..Default::default() }
+            ),
+            format!(
+                "{:?}",
+                v1::AuthenticateRequest { step: Some(v1::authenticate_request::Step::Start(start)) }
+            ),
             format!("{:?}", v1::authenticate_request::Step::Response(secret.into())),
         ];
         for text in shown {

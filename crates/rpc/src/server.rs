@@ -120,6 +120,8 @@ impl Server {
         let mut accepting = JoinSet::new();
         let connections = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
         let cut = CancellationToken::new();
+        // Also when this future is dropped: no connection outlives its server.
+        let _cut_at_the_end = cut.clone().drop_guard();
         // Every connection's task holds a clone; when the last is dropped, all are done.
         let (alive, mut all_done) = tokio::sync::mpsc::channel::<Infallible>(1);
 

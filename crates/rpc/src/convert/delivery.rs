@@ -77,6 +77,9 @@ mod tests {
             outcome: Some(Outcome::Deferred(v1::Deferred {})),
         };
         let (_, result) = delivery_result(wire).unwrap();
-        assert_eq!(result, DeliveryResult::Deferred(Reply::new(451, EnhancedCode::new(4, 0, 0), "disk full")));
+        assert_eq!(
+            result,
+            DeliveryResult::Deferred(Reply::new(451, EnhancedCode::new(4, 0, 0), "disk full"))
+        );
     }
 }

@@ -12,9 +12,9 @@ impl From<RecipientVerdict> for v1::ResolveRecipientReply {
             RecipientVerdict::Local { account, detail } => {
                 Verdict::Local(v1::LocalRecipient { account_id: account.0, detail })
             }
-            RecipientVerdict::Alias { targets } => {
-                Verdict::Alias(v1::AliasRecipient { targets: targets.iter().map(ToString::to_string).collect() })
-            }
+            RecipientVerdict::Alias { targets } => Verdict::Alias(v1::AliasRecipient {
+                targets: targets.iter().map(ToString::to_string).collect(),
+            }),
             RecipientVerdict::Unknown => Verdict::Unknown(v1::UnknownRecipient {}),
             RecipientVerdict::OverQuota => Verdict::OverQuota(v1::OverQuotaRecipient::default()),
             RecipientVerdict::NotOurs => Verdict::NotOurs(v1::NotOursRecipient {}),
@@ -31,7 +31,9 @@ impl TryFrom<v1::ResolveRecipientReply> for RecipientVerdict {
             Verdict::Local(local) => {
                 RecipientVerdict::Local { account: AccountId(local.account_id), detail: local.detail }
             }
-            Verdict::Alias(alias) => RecipientVerdict::Alias { targets: addresses("alias.targets", &alias.targets)? },
+            Verdict::Alias(alias) => {
+                RecipientVerdict::Alias { targets: addresses("alias.targets", &alias.targets)? }
+            }
             Verdict::Unknown(_) => RecipientVerdict::Unknown,
             Verdict::OverQuota(_) => RecipientVerdict::OverQuota,
             Verdict::NotOurs(_) => RecipientVerdict::NotOurs,

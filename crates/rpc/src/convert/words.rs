@@ -17,7 +17,8 @@ pub fn addresses(field: &'static str, texts: &[String]) -> Result<Vec<Address>, 
 
 /// A reverse-path; the empty text is the null one.
 pub fn reverse_path(field: &'static str, text: &str) -> Result<ReversePath, ContractError> {
-    text.parse().map_err(|error| ContractError::new(field, format_args!("{text:?} is no reverse-path: {error}")))
+    text.parse()
+        .map_err(|error| ContractError::new(field, format_args!("{text:?} is no reverse-path: {error}")))
 }
 
 pub fn queue_id(field: &'static str, text: &str) -> Result<QueueId, ContractError> {
@@ -46,14 +47,15 @@ impl TryFrom<v1::Reply> for Reply {
     type Error = ContractError;
 
     fn try_from(reply: v1::Reply) -> Result<Self, ContractError> {
-        let code = u16::try_from(reply.code)
-            .ok()
-            .filter(|code| (200..600).contains(code))
-            .ok_or_else(|| ContractError::new("reply.code", format_args!("{} is no reply code", reply.code)))?;
+        let code =
+            u16::try_from(reply.code).ok().filter(|code| (200..600).contains(code)).ok_or_else(|| {
+                ContractError::new("reply.code", format_args!("{} is no reply code", reply.code))
+            })?;
         let enhanced = if reply.enhanced.is_empty() {
             None
         } else {
-            let wrong = |()| ContractError::new("reply.enhanced", format_args!("{:?} is none", reply.enhanced));
+            let wrong =
+                |()| ContractError::new("reply.enhanced", format_args!("{:?} is none", reply.enhanced));
             Some(reply.enhanced.parse::<EnhancedCode>().map_err(wrong)?)
         };
         Ok(Reply { code, enhanced, text: reply.text })
