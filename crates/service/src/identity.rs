@@ -81,6 +81,11 @@ fn pems(config: &Config, roles: &[Role], now: SystemTime) -> Result<Pems, Identi
         std::fs::read_to_string(path).map_err(|source| IdentityError::File { path: path.to_owned(), source })
     };
     if let Rpc { ca_file: Some(ca), cert_file: Some(cert), key_file: Some(key), .. } = &config.rpc {
+        if roles == [Role::Operator] {
+            // The files of the configuration prove a service; the operator's lie beside the CA's certificate.
+            let (cert, key) = (ca.with_file_name("operator.pem"), ca.with_file_name("operator.key"));
+            return Ok(Pems { ca: read(ca)?, chain: read(&cert)?, key: read(&key)? });
+        }
         return Ok(Pems { ca: read(ca)?, chain: read(cert)?, key: read(key)? });
     }
     let ca = Ca::open(&config.pki_dir(), &config.node.name, now)?;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use postroad_config::Config;
 use postroad_rpc::v1::trace_server::TraceServer;
@@ -208,11 +209,11 @@ impl Node {
     }
 }
 
-/// A way to the services of `role` for the operator's command line.
-pub fn operator_channel(config: &Config, role: Role) -> Result<Channel, StartError> {
+/// A way to the services of `role` for the operator's command line, whose calls may take up to `deadline`.
+pub fn operator_channel(config: &Config, role: Role, deadline: Duration) -> Result<Channel, StartError> {
     let tls = identity::load(config, &[Role::Operator], std::time::SystemTime::now())?;
     let hosts = config.peers(role).into_iter().map(|peer| (peer.host, peer.port)).collect();
-    Ok(Channel::new(role, hosts, tls, channel_options(config)))
+    Ok(Channel::new(role, hosts, tls, ChannelOptions { deadline, ..channel_options(config) }))
 }
 
 pub(crate) fn channel_options(config: &Config) -> ChannelOptions {
@@ -228,7 +229,6 @@ mod tests {
     use super::*;
     use postroad_rpc::v1::{FindStepsRequest, trace_client::TraceClient};
     use postroad_types::TraceId;
-    use std::time::Duration;
 
     fn config(dir: &std::path::Path) -> Config {
         let mut config = Config::new("mx.alpha.test", dir);
@@ -260,7 +260,7 @@ mod tests {
         node.trace.record(crate::TraceEvent::new(1, trace_id, "accepted"));
 
         config.mta.rpc_listen = node.addresses("gRPC");
-        let mut client = TraceClient::new(operator_channel(&config, Role::Mta).unwrap());
+        let mut client = TraceClient::new(operator_channel(&config, Role::Mta, Duration::from_secs(5)).unwrap());
         let request = FindStepsRequest { id: trace_id.to_string(), ..Default::default() };
         let mut answers = client.find_steps(request).await.unwrap().into_inner();
         let steps = answers.message().await.unwrap().unwrap().steps;

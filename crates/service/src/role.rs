@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,8 +26,10 @@ pub const CONFIG_FILE: &str = "/etc/postroad/postroad.toml";
 pub const CONFIG_ENV: &str = "POSTROAD_CONFIG";
 
 const EX_UNHEALTHY: u8 = 1;
-const EX_UNAVAILABLE: u8 = 69;
-const EX_SOFTWARE: u8 = 70;
+/// A service or port that is needed is not there.
+pub const EX_UNAVAILABLE: u8 = 69;
+/// The role ended with an error.
+pub const EX_SOFTWARE: u8 = 70;
 const EX_OSERR: u8 = 71;
 const EX_CONFIG: u8 = 78;
 
@@ -44,31 +46,27 @@ where
     tls::install_provider();
     let matches = command(role).get_matches();
     let path = matches.get_one::<PathBuf>("config").cloned().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
-    let config = match Config::load(&path) {
-        Ok(config) => Arc::new(config),
-        Err(error) => return fail(EX_CONFIG, error),
-    };
     if matches.subcommand_matches("check").is_some() {
-        return ExitCode::SUCCESS;
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(EX_OSERR, format_args!("no threads to run on: {error}")),
-    };
-    if matches.subcommand_matches("health").is_some() {
-        return match runtime.block_on(health(&config, role)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => fail(EX_UNHEALTHY, why),
+        return match Config::load(&path) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => fail(EX_CONFIG, error),
         };
     }
-    if let Err(error) = telemetry::init(&config.log) {
-        return fail(EX_CONFIG, error);
+    if matches.subcommand_matches("health").is_some() {
+        return ask_health(role, &path);
     }
-    let code = runtime.block_on(async {
-        let drain = Drain::new(config.node.drain);
-        if let Err(error) = drain.on_signals() {
-            return fail(EX_OSERR, format_args!("signals cannot be received: {error}"));
-        }
+    serve(role, &path, run)
+}
+
+/// Runs one role with the configuration in `path` until it is told to stop; installs the crypto provider and the
+/// log. The exit code is the process's.
+pub fn serve<F, R, E>(role: Role, path: &Path, run: F) -> ExitCode
+where
+    F: FnOnce(Node) -> R,
+    R: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    process(path, async |config, drain: Drain| {
         let node = match Node::alone(config, role, drain.clone()) {
             Ok(node) => node,
             Err(error) => return fail(EX_UNAVAILABLE, error),
@@ -83,15 +81,54 @@ where
                 tracing::info!(%role, cut, "stopped");
                 ExitCode::SUCCESS
             }
-            Err(error) => {
-                tracing::error!(%role, %error, "cannot go on");
-                fail(EX_SOFTWARE, error)
-            }
+            Err(error) => fail(EX_SOFTWARE, format_args!("{role} cannot go on: {error}")),
         }
+    })
+}
+
+/// What every service process begins with: provider, configuration, log, runtime, signals. `body` gets the drain
+/// that SIGTERM and SIGINT begin.
+pub fn process<F>(path: &Path, body: F) -> ExitCode
+where
+    F: AsyncFnOnce(Arc<Config>, Drain) -> ExitCode,
+{
+    tls::install_provider();
+    let config = match Config::load(path) {
+        Ok(config) => Arc::new(config),
+        Err(error) => return fail(EX_CONFIG, error),
+    };
+    if let Err(error) = telemetry::init(&config.log) {
+        return fail(EX_CONFIG, error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(EX_OSERR, format_args!("no threads to run on: {error}")),
+    };
+    let code = runtime.block_on(async {
+        let drain = Drain::new(config.node.drain);
+        if let Err(error) = drain.on_signals() {
+            return fail(EX_OSERR, format_args!("signals cannot be received: {error}"));
+        }
+        body(config, drain).await
     });
     // Threads that still read a disk must not hold the exit up.
     runtime.shutdown_timeout(Duration::from_secs(5));
     code
+}
+
+fn ask_health(role: Role, path: &Path) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => return fail(EX_CONFIG, error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(EX_OSERR, format_args!("no thread to run on: {error}")),
+    };
+    match runtime.block_on(health(&config, role)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(EX_UNHEALTHY, why),
+    }
 }
 
 fn command(role: Role) -> Command {
@@ -142,7 +179,8 @@ pub async fn health(config: &Config, role: Role) -> Result<(), String> {
     }
 }
 
-fn fail(code: u8, why: impl Display) -> ExitCode {
+/// Ends with `code` after saying why on standard error.
+pub fn fail(code: u8, why: impl Display) -> ExitCode {
     // Nobody to tell if standard error is closed.
     let _ = writeln!(std::io::stderr(), "{why}");
     ExitCode::from(code)
