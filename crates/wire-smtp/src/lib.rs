@@ -7,6 +7,7 @@
 //! replayed in a test, split at any octet.
 //!
 //! - [`server::Server`]: ports 25 (relay), 587 and 465 (submission).
+//! - [`client::Client`]: to the next hop, by SMTP or LMTP.
 //! - [`codec`]: lines, replies, dot-stuffing, paths, parameters.
 //!
 //! Roads not taken: a lenient reader of line ends (it is how mail is smuggled past a relay), parsing into
@@ -15,5 +16,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod client;
 pub mod codec;
 pub mod server;
