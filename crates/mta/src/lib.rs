@@ -1,2 +1,20 @@
-//! MTA: submission, queue, routing, relay, bounces
+//! The MTA: takes mail in over SMTP, keeps it safe, and brings it to where it belongs.
+//!
+//! ```text
+//!   inbound/ --> policy/ --> queue/ --> route/ --> outbound/   to other domains' hosts, by SMTP
+//!                              |                   deliver/    to mda, by gRPC, for domains of ours
+//!                              +------> bounce/                what the sender is told
+//!   directory/  what mda knows of accounts and recipients      admin/  the operator's view of the queue
+//! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod bounce;
+pub mod clock;
+pub mod consignment;
+pub mod deliver;
+pub mod directory;
+pub mod message;
+pub mod policy;
+pub mod queue;
+pub mod route;

@@ -53,6 +53,12 @@ pub const IMAP_ERRORS_MAX: u32 = 20;
 pub const IMAP_LOGIN_SECONDS_MAX: u64 = 180;
 /// Autologout: RFC 3501 §5.4 asks for at least 30 minutes, in seconds.
 pub const IMAP_AUTOLOGOUT_SECONDS: u64 = 30 * 60;
+/// Items of one FETCH.
+pub const IMAP_FETCH_ITEMS_MAX: usize = 256;
+/// Keys of one SEARCH.
+pub const IMAP_SEARCH_KEYS_MAX: usize = 1024;
+/// Patterns of one LIST.
+pub const IMAP_LIST_PATTERNS_MAX: usize = 64;
 /// Keywords that one message may have.
 pub const IMAP_KEYWORDS_MAX: usize = 128;
 /// A keyword's name in octets.
@@ -65,6 +71,19 @@ pub const POP3_ERRORS_MAX: u32 = 20;
 pub const POP3_LOGINS_REFUSED_MAX: u32 = 3;
 /// Replies of a POP3 session that wait to be written before the next command is looked at.
 pub const POP3_REPLIES_OCTETS_MAX: usize = 16 * 1024;
+
+/// Silence of the mailbox service in the middle of an answer, in seconds, before it counts as lost.
+pub const MAILBOX_STALL_SECONDS: u64 = 30;
+/// A change of many messages (copy, move, expunge, flags) in one call, in seconds.
+pub const MAILBOX_CHANGE_SECONDS_MAX: u64 = 60;
+/// A search through all texts of a folder, in seconds.
+pub const MAILBOX_SEARCH_SECONDS_MAX: u64 = 300;
+/// An APPEND over a slow line, in seconds.
+pub const MAILBOX_APPEND_SECONDS_MAX: u64 = 3600;
+/// The directory's answer to a SASL message, in seconds, its growing delay for guessers included.
+pub const LOGIN_ANSWER_SECONDS_MAX: u64 = 90;
+/// Time that a mail program may leave octets we wrote unread, in seconds, before its connection is cut.
+pub const CLIENT_STALL_SECONDS: u64 = 300;
 
 /// Nesting of MIME parts that is looked into; deeper ones are opaque.
 pub const MIME_NESTING_MAX: usize = 32;

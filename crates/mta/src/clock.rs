@@ -1,0 +1,49 @@
+//! What time it is, in the spool's unit.
+//!
+//! Waiting is tokio's business, and tokio's test clock makes it simulated; the time of day comes from
+//! [`Clock`], for the queue's time table, Received headers and timelines.
+
+use std::time::Duration;
+
+use postroad_service::Clock;
+use postroad_store::spool::Micros;
+
+/// The time of day in microseconds since 1970-01-01 UTC. It may jump; nothing here counts on it to grow.
+pub fn now(clock: &dyn Clock) -> Micros {
+    Micros::try_from(clock.now_us()).unwrap_or(Micros::MAX)
+}
+
+/// Adds a span of time; at the end of time it stays there.
+pub fn after(at: Micros, span: Duration) -> Micros {
+    at.saturating_add(Micros::try_from(span.as_micros()).unwrap_or(Micros::MAX))
+}
+
+/// From one time to a later one; nothing if it is earlier.
+pub fn between(from: Micros, to: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
+}
+
+/// The time of day that goes with tokio's paused clock.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub struct PausedClock(tokio::time::Instant);
+
+#[cfg(test)]
+impl PausedClock {
+    pub fn new() -> Self {
+        PausedClock(tokio::time::Instant::now())
+    }
+}
+
+#[cfg(test)]
+impl Clock for PausedClock {
+    fn now(&self) -> std::time::SystemTime {
+        std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + self.0.elapsed()
+    }
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+    fn sleep(&self, duration: Duration) -> postroad_service::clock::Sleep {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}

@@ -1,0 +1,115 @@
+//! What one attempt carries: a message with those of its recipients that go to one place.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postroad_store::StoreError;
+use postroad_store::spool::{Micros, Spool};
+use postroad_types::{Address, BodyKind, DeliveryResult, QueueId, Reply, ReversePath, TraceId, limits};
+
+use crate::queue::Contact;
+use crate::route::Destination;
+
+/// A message for one destination.
+#[derive(Clone)]
+pub struct Consignment {
+    pub id: QueueId,
+    pub trace: TraceId,
+    pub reverse_path: ReversePath,
+    /// Not empty.
+    pub recipients: Vec<Address>,
+    pub body: BodyKind,
+    pub smtputf8: bool,
+    pub envelope_id: Option<String>,
+    pub accepted_at: Micros,
+    pub content: Content,
+}
+
+/// The message's octets: in memory while it is fresh and small, else in the spool.
+#[derive(Clone)]
+pub struct Content {
+    pub size_octets: u64,
+    pub fresh: Option<Bytes>,
+    pub spool: Arc<dyn Spool>,
+    pub id: QueueId,
+}
+
+impl Content {
+    /// The next octets from `offset` on; empty at the end.
+    pub async fn chunk(&self, offset: u64) -> Result<Bytes, StoreError> {
+        match &self.fresh {
+            Some(whole) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+                Ok(whole.slice(from..))
+            }
+            None => self.spool.read(&self.id, offset, limits::BODY_CHUNK_OCTETS).await,
+        }
+    }
+
+    /// The first octets, at most `length`.
+    pub async fn head(&self, length: usize) -> Result<Bytes, StoreError> {
+        match &self.fresh {
+            Some(whole) => Ok(whole.slice(..length.min(whole.len()))),
+            None => self.spool.read(&self.id, 0, length).await,
+        }
+    }
+}
+
+/// What became of one recipient, and who said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub result: DeliveryResult,
+    /// "mx.beta.test [192.0.2.1]:25", "mda" or "postroad".
+    pub host: String,
+}
+
+/// What became of a consignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// One for each recipient, in order.
+    pub outcomes: Vec<Outcome>,
+    pub contact: Contact,
+}
+
+impl Report {
+    /// The same for all recipients.
+    pub fn all(recipients: usize, result: DeliveryResult, host: &str, contact: Contact) -> Self {
+        let outcome = Outcome { result, host: host.to_owned() };
+        Report { outcomes: vec![outcome; recipients], contact }
+    }
+}
+
+/// Sends to other hosts.
+#[async_trait]
+pub trait Relay: Send + Sync + 'static {
+    /// Tries the hosts of a destination in their order until one takes or refuses the message. It bounds its
+    /// own time, and writes its steps into the timeline.
+    async fn relay(&self, consignment: &Consignment, destination: &Destination) -> Report;
+
+    /// Closes connections that wait for further mail.
+    async fn close_idle(&self);
+}
+
+/// Hands mail for our own domains to mda.
+#[async_trait]
+pub trait DeliveryClient: Send + Sync + 'static {
+    /// One result for each recipient, in order.
+    async fn deliver(&self, consignment: &Consignment) -> Result<Vec<DeliveryResult>, DeliveryError>;
+}
+
+/// A delivery of which nothing is known; it may be repeated, mda tells repetitions apart.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    #[error("mda does not answer: {0}")]
+    Unavailable(String),
+    #[error("mda refuses the call: {0}")]
+    Refused(String),
+    #[error("the message cannot be read from the spool: {0}")]
+    Content(#[from] StoreError),
+}
+
+/// A reply of our own.
+pub fn reply(code: u16, (class, subject, detail): (u8, u16, u16), text: impl Into<String>) -> Reply {
+    Reply::new(code, postroad_types::EnhancedCode::new(class, subject, detail), text)
+}

@@ -1,0 +1,167 @@
+//! The trace header that every mta puts in front (RFC 5321 §4.4), and the trace id in it.
+//!
+//! A message keeps one trace id on its whole way: mta writes it as a comment behind the queue id,
+//! `id 01jd…  (postroad trace 4bf9…)`, and an mta that takes the message over from another takes up the id of
+//! the newest Received, so that `postroad trace` shows both domains' steps as one timeline. Anyone can write
+//! such a comment. All it can do is to give unrelated messages the same id in logs; nothing is decided by it,
+//! and `adopt_trace = false` turns it off where even that is unwanted.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use memchr::memmem;
+use postroad_store::spool::Micros;
+use postroad_types::{Address, Host, QueueId, TraceId};
+
+use super::{date, header};
+
+const TRACE_OPENS: &str = "(postroad trace ";
+const TRACE_DIGITS: usize = 32;
+
+/// Where a message came from, as its Received header tells.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The client's address.
+    pub peer: IpAddr,
+    /// EHLO's or HELO's argument as written: printable ASCII.
+    pub hello: String,
+    /// What it means, where it is a domain or an address literal.
+    pub hello_host: Option<Host>,
+    pub extended: bool,
+    /// "TLSv1.3 with cipher TLS13_AES_256_GCM_SHA384"; absent in clear.
+    pub tls: Option<String>,
+    pub authenticated: bool,
+    pub smtputf8: bool,
+}
+
+impl Origin {
+    /// The WITH protocol (RFC 3848, RFC 6531 §4.3).
+    pub fn protocol(&self) -> &'static str {
+        match (self.smtputf8, self.extended, self.tls.is_some(), self.authenticated) {
+            (true, _, false, false) => "UTF8SMTP",
+            (true, _, false, true) => "UTF8SMTPA",
+            (true, _, true, false) => "UTF8SMTPS",
+            (true, _, true, true) => "UTF8SMTPSA",
+            (false, false, _, _) => "SMTP",
+            (false, true, false, false) => "ESMTP",
+            (false, true, false, true) => "ESMTPA",
+            (false, true, true, false) => "ESMTPS",
+            (false, true, true, true) => "ESMTPSA",
+        }
+    }
+}
+
+/// The header field with its CRLFs. `only_recipient` is given when there is no other: FOR must not tell one
+/// recipient of another (RFC 5321 §7.2).
+pub fn write(
+    origin: &Origin,
+    by: &str,
+    id: &QueueId,
+    trace: TraceId,
+    only_recipient: Option<&Address>,
+    at: Micros,
+) -> String {
+    let peer = Host::Literal(origin.peer);
+    let mut out = String::with_capacity(320);
+    // The writes below go into a String, which cannot fail.
+    let _ = match &origin.hello_host {
+        Some(host) => write!(out, "Received: from {host} ({peer})"),
+        None => write!(out, "Received: from {peer} (helo {})", as_comment(&origin.hello)),
+    };
+    if let Some(tls) = &origin.tls {
+        let _ = write!(out, "\r\n\t(using {tls})");
+    }
+    let _ = write!(
+        out,
+        "\r\n\tby {by} (Postroad) with {} id {id}\r\n\t{TRACE_OPENS}{trace})",
+        origin.protocol()
+    );
+    if let Some(recipient) = only_recipient
+        && (origin.smtputf8 || !recipient.is_internationalised())
+    {
+        let _ = write!(out, "\r\n\tfor <{recipient}>");
+    }
+    let _ = write!(out, "; {}\r\n", date::rfc5322(at));
+    out
+}
+
+/// The trace id in the newest Received of a header section, if a Postroad wrote it.
+pub fn trace_of(head: &[u8]) -> Option<TraceId> {
+    let newest = header::fields(head).find(|field| field.is("Received"))?;
+    let at = memmem::find(newest.value, TRACE_OPENS.as_bytes())? + TRACE_OPENS.len();
+    let digits = newest.value.get(at..at + TRACE_DIGITS)?;
+    if newest.value.get(at + TRACE_DIGITS) != Some(&b')') {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// A client's text inside a comment: what could end or nest the comment is replaced.
+fn as_comment(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || ".-_:[]+@=".contains(c) { c } else { '?' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin {
+            peer: "192.0.2.7".parse().unwrap(),
+            hello: "client.example".into(),
+            hello_host: "client.example".parse().ok(),
+            extended: true,
+            tls: Some("TLSv1.3 with cipher X".into()),
+            authenticated: true,
+            smtputf8: false,
+        }
+    }
+
+    fn ids() -> (QueueId, TraceId) {
+        (QueueId::new(1, 2), TraceId::new([0xab; 16]))
+    }
+
+    #[test]
+    fn it_tells_from_by_with_id_and_for() {
+        let (id, trace) = ids();
+        let to: Address = "bob@beta.test".parse().unwrap();
+        let text = write(&origin(), "mx.alpha.test", &id, trace, Some(&to), 0);
+        let expected = format!(
+            "Received: from client.example ([192.0.2.7])\r\n\t(using TLSv1.3 with cipher X)\r\n\tby mx.alpha.test (Postroad) \
+             with ESMTPSA id {id}\r\n\t(postroad trace {})\r\n\tfor <bob@beta.test>; Thu, 1 Jan 1970 00:00:00 +0000\r\n",
+            "ab".repeat(16)
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_strange_helo_cannot_break_out_of_its_comment() {
+        let (id, trace) = ids();
+        let odd = Origin { hello: "a)b(c\\\"".into(), hello_host: None, tls: None, ..origin() };
+        let text = write(&odd, "mx", &id, trace, None, 0);
+        assert!(text.starts_with("Received: from [192.0.2.7] (helo a?b?c??)\r\n\tby mx"), "{text}");
+    }
+
+    #[test]
+    fn the_newest_received_gives_the_trace_id() {
+        let (id, trace) = ids();
+        let mut head = write(&origin(), "mx", &id, trace, None, 0);
+        assert_eq!(trace_of(head.as_bytes()), Some(trace));
+        head.insert_str(0, "Received: from elsewhere by there; now\r\n");
+        assert_eq!(trace_of(head.as_bytes()), None, "an older one does not count");
+        let torn = b"Received: x (postroad trace abc)\r\n";
+        assert_eq!(trace_of(torn), None);
+    }
+
+    #[test]
+    fn utf8_recipients_appear_only_where_utf8_was_agreed_on() {
+        let (id, trace) = ids();
+        let to: Address = "δοκιμή@beta.test".parse().unwrap();
+        assert!(!write(&origin(), "mx", &id, trace, Some(&to), 0).contains("for <"));
+        let utf8 = Origin { smtputf8: true, ..origin() };
+        let text = write(&utf8, "mx", &id, trace, Some(&to), 0);
+        assert!(text.contains("with UTF8SMTPSA") && text.contains("for <δοκιμή@beta.test>"));
+    }
+}

@@ -1,0 +1,186 @@
+//! Workers: each takes the next job that may run, tries it, settles it, and goes on until none is left.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use postroad_store::spool::Attempt;
+use postroad_types::DeliveryResult;
+use tokio::time::Instant;
+
+use super::pass::Pass;
+use super::ready::{Contact, Refusal};
+use super::{Queue, SELF};
+use crate::consignment::{Consignment, Content, DeliveryError, Outcome, Report, reply};
+use crate::route::Destination;
+
+/// Where a job goes.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// To mda: the domain is ours.
+    Mailboxes,
+    /// To other hosts.
+    Hosts(Arc<Destination>),
+}
+
+/// Some recipients of a message that go to one place.
+#[derive(Debug)]
+pub struct Job {
+    pub pass: Arc<Pass>,
+    pub place: Place,
+    pub recipients: Vec<usize>,
+}
+
+impl Queue {
+    /// Puts jobs into their lanes and sets workers to work. Jobs that cannot wait are put off at once.
+    pub(super) async fn dispatch(self: &Arc<Self>, jobs: Vec<Job>) {
+        let mut refused = Vec::new();
+        {
+            let mut ready = self.ready();
+            for job in jobs {
+                let (lane, window_max) = match &job.place {
+                    Place::Mailboxes => (&self.mailboxes_lane, self.settings.mailbox_deliveries_max),
+                    Place::Hosts(destination) => (&destination.key, self.settings.destination_connections_max),
+                };
+                let lane = lane.clone();
+                if let Err(back) = ready.push(&lane, window_max, job, Instant::now()) {
+                    refused.push(back);
+                }
+            }
+        }
+        self.set_to_work();
+        for (job, why) in refused {
+            let seen = match why {
+                Refusal::Closed(seen) => seen,
+                Refusal::Busy => Attempt {
+                    at: self.now(),
+                    host: SELF.to_owned(),
+                    reply: reply(451, (4, 4, 5), "too much mail waits for this destination already"),
+                },
+            };
+            self.put_off(job, &seen).await;
+        }
+    }
+
+    /// Spawns a worker for every job that may run now.
+    fn set_to_work(self: &Arc<Self>) {
+        while let Some((lane, job)) = self.next_job() {
+            let queue = self.clone();
+            self.workers.spawn(queue.work(lane, job));
+        }
+    }
+
+    fn next_job(&self) -> Option<(Arc<str>, Job)> {
+        if self.stop.is_cancelled() { None } else { self.ready().next() }
+    }
+
+    async fn work(self: Arc<Self>, mut lane: Arc<str>, mut job: Job) {
+        loop {
+            let contact = self.attempt(&job).await;
+            let seen = match &contact {
+                Contact::Unreachable(seen) => Some(seen.clone()),
+                _ => None,
+            };
+            let (back, next) = {
+                let mut ready = self.ready();
+                let back = ready.finish(&lane, contact, Instant::now());
+                let next = if self.stop.is_cancelled() { None } else { ready.next() };
+                (back, next)
+            };
+            // The window may have grown.
+            self.set_to_work();
+            self.end_part(&job.pass).await;
+            if let Some(seen) = seen {
+                for waiting in back {
+                    self.put_off(waiting, &seen).await;
+                }
+            }
+            match next {
+                Some(next) => (lane, job) = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Defers a job that does not run.
+    async fn put_off(self: &Arc<Self>, job: Job, seen: &Attempt) {
+        self.defer(&job.pass, &job.recipients, seen).await;
+        self.end_part(&job.pass).await;
+    }
+
+    /// Tries a job and settles it.
+    async fn attempt(self: &Arc<Self>, job: &Job) -> Contact {
+        let consignment = self.consignment(job);
+        if consignment.recipients.is_empty() {
+            return Contact::NotTried;
+        }
+        let trying = async {
+            match &job.place {
+                Place::Mailboxes => self.to_mailboxes(&consignment).await,
+                Place::Hosts(destination) => self.relay.relay(&consignment, destination).await,
+            }
+        };
+        // A fault of our own in one attempt must not cost the queue a worker and the message its lease.
+        let report = AssertUnwindSafe(trying).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(queue_id = %consignment.id, "an attempt ended in an internal error; it is repeated later");
+            let reply = reply(451, (4, 3, 0), "internal error");
+            let result = DeliveryResult::Deferred(reply);
+            Report::all(consignment.recipients.len(), result, SELF, Contact::NotTried)
+        });
+        let mut outcomes: Vec<(usize, Outcome)> = job.recipients.iter().copied().zip(report.outcomes).collect();
+        for index in job.recipients.iter().skip(outcomes.len()) {
+            let result = DeliveryResult::Deferred(reply(451, (4, 3, 0), "nothing was said about this recipient"));
+            outcomes.push((*index, Outcome { result, host: SELF.to_owned() }));
+        }
+        self.settle(&job.pass, outcomes).await;
+        report.contact
+    }
+
+    fn consignment(&self, job: &Job) -> Consignment {
+        let message = &job.pass.message;
+        Consignment {
+            id: message.id.clone(),
+            trace: message.trace_id,
+            reverse_path: message.reverse_path.clone(),
+            recipients: job
+                .recipients
+                .iter()
+                .filter_map(|index| job.pass.recipient(*index).map(|r| r.address.clone()))
+                .collect(),
+            body: message.body,
+            smtputf8: message.smtputf8,
+            envelope_id: message.envelope_id.clone(),
+            accepted_at: message.accepted_at,
+            content: Content {
+                size_octets: message.size_octets,
+                fresh: self.fresh.get(&message.id),
+                spool: self.spool.clone(),
+                id: message.id.clone(),
+            },
+        }
+    }
+
+    async fn to_mailboxes(&self, consignment: &Consignment) -> Report {
+        let count = consignment.recipients.len();
+        let error = match self.delivery.deliver(consignment).await {
+            Ok(results) => {
+                let outcome = |result| Outcome { result, host: "mda".to_owned() };
+                let outcomes = results.into_iter().map(outcome).collect();
+                return Report { outcomes, contact: Contact::Reached };
+            }
+            Err(error) => error,
+        };
+        let reply = reply(451, (4, 3, 0), error.to_string());
+        let contact = match &error {
+            DeliveryError::Unavailable(_) => Contact::Unreachable(Attempt {
+                at: self.now(),
+                host: "mda".to_owned(),
+                reply: reply.clone(),
+            }),
+            DeliveryError::Refused(_) => Contact::Reached,
+            DeliveryError::Content(_) => Contact::NotTried,
+        };
+        let host = if matches!(error, DeliveryError::Content(_)) { SELF } else { "mda" };
+        Report::all(count, DeliveryResult::Deferred(reply), host, contact)
+    }
+}

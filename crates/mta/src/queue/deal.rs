@@ -1,0 +1,156 @@
+//! Dealing out a leased message: which of its due recipients go where.
+//!
+//! In the usual case the directory's and DNS's words are at hand and nothing is waited for; what must be asked
+//! first is asked in a task of its own, so that one slow domain holds up no other message.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use postroad_store::spool::{Attempt, Change, Lease};
+use postroad_types::{DeliveryResult, Host, Reply, limits};
+
+use super::attempt::{Job, Place};
+use super::pass::Pass;
+use super::{Queue, SELF};
+use crate::consignment::{Outcome, reply};
+use crate::route::{Route, Routed};
+
+/// Recipients by the place they go to.
+#[derive(Default)]
+struct Deal {
+    mailboxes: Vec<usize>,
+    hosts: BTreeMap<Arc<str>, (Place, Vec<usize>)>,
+    /// Fates that routing itself decides.
+    decided: Vec<(usize, Outcome)>,
+    /// Not known without asking.
+    open: Vec<usize>,
+}
+
+impl Deal {
+    fn route(&mut self, index: usize, route: &Route) {
+        let refused = |result| (index, Outcome { result, host: SELF.to_owned() });
+        match route {
+            Route::Hosts(destination) => {
+                let place = || (Place::Hosts(destination.clone()), Vec::new());
+                self.hosts.entry(destination.key.clone()).or_insert_with(place).1.push(index);
+            }
+            Route::Rejected(reply) => self.decided.push(refused(DeliveryResult::Rejected(reply.clone()))),
+            Route::Deferred(reply) => self.decided.push(refused(DeliveryResult::Deferred(reply.clone()))),
+        }
+    }
+
+    fn jobs(&mut self, pass: &Arc<Pass>) -> Vec<Job> {
+        let mailboxes = (Place::Mailboxes, std::mem::take(&mut self.mailboxes));
+        let places = std::mem::take(&mut self.hosts).into_values().chain([mailboxes]);
+        let mut jobs = Vec::new();
+        for (place, recipients) in places {
+            for part in recipients.chunks(limits::TRANSACTION_RECIPIENTS_MAX) {
+                jobs.push(Job { pass: pass.clone(), place: place.clone(), recipients: part.to_vec() });
+            }
+        }
+        jobs
+    }
+}
+
+impl Queue {
+    /// Begins a pass over a leased message.
+    pub(super) async fn deal(self: &Arc<Self>, lease: Lease) {
+        let pass = Arc::new(Pass::new(lease));
+        let now = self.now();
+        if pass.message.expires_at <= now {
+            self.expire(&pass).await;
+            return self.end_part(&pass).await;
+        }
+        let mut deal = Deal::default();
+        for (index, recipient) in pass.due(now) {
+            match self.directory.known_ours(&recipient.address) {
+                Some(true) => deal.mailboxes.push(index),
+                Some(false) => match self.router.kept(&recipient.address.host) {
+                    Some(routed) => deal.route(index, &routed.route),
+                    None => deal.open.push(index),
+                },
+                None => deal.open.push(index),
+            }
+        }
+        if deal.open.is_empty() {
+            self.hand_out(&pass, deal).await;
+        } else {
+            let queue = self.clone();
+            self.workers.spawn(async move {
+                queue.ask(&pass, &mut deal).await;
+                queue.hand_out(&pass, deal).await;
+            });
+        }
+    }
+
+    /// Ends the part of the pass that dealt out the others.
+    async fn hand_out(self: &Arc<Self>, pass: &Arc<Pass>, mut deal: Deal) {
+        let jobs = deal.jobs(pass);
+        pass.add_parts(jobs.len());
+        if !jobs.is_empty() {
+            self.dispatch(jobs).await;
+        }
+        if !deal.decided.is_empty() {
+            self.settle(pass, deal.decided).await;
+        }
+        self.end_part(pass).await;
+    }
+
+    /// Asks the directory, then DNS, about what is open; each domain once.
+    async fn ask(&self, pass: &Arc<Pass>, deal: &mut Deal) {
+        let mut domains: BTreeMap<Host, Vec<usize>> = BTreeMap::new();
+        for index in std::mem::take(&mut deal.open) {
+            let Some(recipient) = pass.recipient(index) else { continue };
+            match self.directory.is_ours(&recipient.address, pass.message.trace_id).await {
+                Ok(true) => deal.mailboxes.push(index),
+                Ok(false) => domains.entry(recipient.address.host.clone()).or_default().push(index),
+                Err(error) => {
+                    let result = DeliveryResult::Deferred(reply(451, (4, 3, 0), error.to_string()));
+                    deal.decided.push((index, Outcome { result, host: SELF.to_owned() }));
+                }
+            }
+        }
+        let found = futures_util::future::join_all(domains.keys().map(|host| self.router.find(host))).await;
+        for (indices, routed) in domains.values().zip(found) {
+            self.tell_questions(pass, &routed);
+            for index in indices {
+                deal.route(*index, &routed.route);
+            }
+        }
+    }
+
+    fn tell_questions(&self, pass: &Pass, routed: &Routed) {
+        for question in &routed.questions {
+            let step = self.step(&pass.message, "dns");
+            let step = step.with("name", &question.name).with("type", question.rtype);
+            self.trace_log.record(step.with("answer", &question.answer).took(question.took));
+        }
+    }
+
+    /// The message's time is over: what is not done is given up, with the last word that was heard.
+    async fn expire(&self, pass: &Arc<Pass>) {
+        let mut changes = Vec::new();
+        for (index, recipient) in pass.message.recipients.iter().enumerate() {
+            let is_failed = pass.state(|state| state.failed.iter().any(|(failed, _)| *failed == index));
+            if recipient.state.is_final() || is_failed {
+                continue;
+            }
+            let never = || Attempt {
+                at: self.now(),
+                host: SELF.to_owned(),
+                reply: Reply::new(451, super::EXPIRED, "no attempt was made in time"),
+            };
+            let attempt = recipient.last.clone().unwrap_or_else(never);
+            let (id, trace) = (&pass.message.id, pass.message.trace_id);
+            tracing::info!(queue_id = %id, %trace, to = %recipient.address, last = %attempt.reply, "expired");
+            metrics::counter!("postroad_mta_recipients_total", "outcome" => "expired").increment(1);
+            let step = self.step(&pass.message, "expired").with("to", &recipient.address);
+            self.trace_log.record(step.with("reply", &attempt.reply));
+            pass.state(|state| state.failed.push((index, attempt.clone())));
+            changes.push(Change::Fail { index, attempt });
+        }
+        if !changes.is_empty() {
+            self.record(pass, changes).await;
+        }
+    }
+}

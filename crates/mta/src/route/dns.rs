@@ -1,0 +1,78 @@
+//! The questions that routing asks DNS, and how their answers are told apart.
+//!
+//! "No such domain", "no such records" and "could not find out" lead to different fates of a mail, so they are
+//! three answers here and never one error. (Room is left for "secure" and "bogus" when DANE comes.)
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// One MX record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mx {
+    pub preference: u16,
+    /// Lower case, without a final dot; empty in a null MX (RFC 7505).
+    pub exchange: String,
+}
+
+/// What DNS says to one question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsAnswer<T> {
+    /// Not empty; may be kept for `ttl`.
+    Records { records: Vec<T>, ttl: Duration },
+    /// The name does not exist (NXDOMAIN).
+    NoSuchDomain,
+    /// The name exists, without records of this type (NODATA).
+    NoRecords,
+    /// Not known now: time-out, SERVFAIL, REFUSED … Asking later may help.
+    Failed(String),
+}
+
+/// An address record's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    A,
+    Aaaa,
+}
+
+/// A stub resolver's client side. Implementations bound the time of a question themselves.
+#[async_trait]
+pub trait DnsLookup: Send + Sync + 'static {
+    /// MX records of a domain (lower-case A-labels, no final dot).
+    async fn mx(&self, domain: &str) -> DnsAnswer<Mx>;
+    /// A or AAAA records of a host.
+    async fn addresses(&self, host: &str, family: Family) -> DnsAnswer<IpAddr>;
+}
+
+/// A question that was asked, as the timeline shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub name: String,
+    pub rtype: &'static str,
+    pub answer: String,
+    pub took: Duration,
+}
+
+impl fmt::Display for Mx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}.", self.preference, self.exchange)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for DnsAnswer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DnsAnswer::Records { records, .. } => {
+                for (i, record) in records.iter().enumerate() {
+                    write!(f, "{}{record}", if i == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            DnsAnswer::NoSuchDomain => f.write_str("NXDOMAIN"),
+            DnsAnswer::NoRecords => f.write_str("no records"),
+            DnsAnswer::Failed(why) => write!(f, "failed: {why}"),
+        }
+    }
+}

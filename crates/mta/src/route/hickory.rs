@@ -1,0 +1,179 @@
+//! [`DnsLookup`] over hickory's stub resolver, which asks our dns role.
+//!
+//! No cache of its own: the resolver behind it has one with all its rules, and a second one would only make
+//! changes slower to arrive. A resolver that is given by name (in containers) is looked up again when
+//! questions fail, because the container may have come back with another address.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hickory_net::runtime::TokioRuntimeProvider;
+use hickory_net::{DnsError, NetError};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use tokio::time::Instant;
+
+use super::dns::{DnsAnswer, DnsLookup, Family, Mx};
+
+/// A question with all its repetitions takes at most so long.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// One packet is waited for so long; our resolver may have to walk from the root.
+const PACKET_TIMEOUT: Duration = Duration::from_secs(5);
+/// Resolvers given by name are looked up again at most this often.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+
+/// A resolver as the configuration names it: host (name or address) and port.
+pub type ResolverName = (String, u16);
+
+/// Asks the configured resolvers in order.
+pub struct HickoryLookup {
+    names: Vec<ResolverName>,
+    current: Mutex<Option<Current>>,
+}
+
+struct Current {
+    resolver: TokioResolver,
+    since: Instant,
+}
+
+impl std::fmt::Debug for HickoryLookup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HickoryLookup").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+impl HickoryLookup {
+    /// `names` must not be empty: without a resolver nothing can be routed.
+    pub fn new(names: Vec<ResolverName>) -> Self {
+        HickoryLookup { names, current: Mutex::new(None) }
+    }
+
+    /// The resolver in use; made at the first question, and again after failures if it was given by name.
+    async fn resolver(&self, failed: bool) -> Result<TokioResolver, String> {
+        let by_name = self.names.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
+        if let Ok(current) = self.current.lock()
+            && let Some(current) = current.as_ref()
+            && (!failed || !by_name || current.since.elapsed() < REFRESH_EVERY)
+        {
+            return Ok(current.resolver.clone());
+        }
+        let mut servers = Vec::new();
+        for (host, port) in &self.names {
+            match tokio::net::lookup_host((host.as_str(), *port)).await {
+                Ok(found) => servers.extend(found.map(server)),
+                Err(error) => return Err(format!("the resolver {host}:{port} can not be looked up: {error}")),
+            }
+        }
+        let mut options = ResolverOpts::default();
+        options.timeout = PACKET_TIMEOUT;
+        options.attempts = 2;
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        options.try_tcp_on_error = true;
+        options.max_active_requests = 1024;
+        let config = ResolverConfig::from_name_servers(servers);
+        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            .with_options(options)
+            .build()
+            .map_err(|error| format!("no stub resolver could be made: {error}"))?;
+        if let Ok(mut current) = self.current.lock() {
+            *current = Some(Current { resolver: resolver.clone(), since: Instant::now() });
+        }
+        Ok(resolver)
+    }
+
+    async fn ask<T>(
+        &self,
+        name: &str,
+        rtype: RecordType,
+        pick: impl Fn(&Record) -> Option<T>,
+    ) -> DnsAnswer<T> {
+        let resolver = match self.resolver(false).await {
+            Ok(resolver) => resolver,
+            Err(why) => return DnsAnswer::Failed(why),
+        };
+        // The final dot keeps search lists out.
+        let asked = resolver.lookup(format!("{name}."), rtype);
+        let answer = match tokio::time::timeout(QUESTION_TIMEOUT, asked).await {
+            Ok(Ok(found)) => {
+                let records: Vec<T> = found.answers().iter().filter_map(pick).collect();
+                let ttl = found.answers().iter().map(|r| r.ttl).min().unwrap_or(0);
+                if records.is_empty() {
+                    DnsAnswer::NoRecords
+                } else {
+                    DnsAnswer::Records { records, ttl: Duration::from_secs(ttl.into()) }
+                }
+            }
+            Ok(Err(error)) => negative(&error),
+            Err(_) => DnsAnswer::Failed(format!("no answer within {} s", QUESTION_TIMEOUT.as_secs())),
+        };
+        if matches!(answer, DnsAnswer::Failed(_)) {
+            // For the next question; this one's mail is deferred.
+            let _ = self.resolver(true).await;
+        }
+        answer
+    }
+}
+
+fn server(address: SocketAddr) -> NameServerConfig {
+    let port = |mut connection: ConnectionConfig| {
+        connection.port = address.port();
+        connection
+    };
+    NameServerConfig::new(
+        address.ip(),
+        true,
+        vec![port(ConnectionConfig::udp()), port(ConnectionConfig::tcp())],
+    )
+}
+
+fn negative<T>(error: &NetError) -> DnsAnswer<T> {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NXDomain => DnsAnswer::NoSuchDomain,
+            ResponseCode::NoError => DnsAnswer::NoRecords,
+            code => DnsAnswer::Failed(code.to_string()),
+        },
+        error => DnsAnswer::Failed(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl DnsLookup for HickoryLookup {
+    async fn mx(&self, domain: &str) -> DnsAnswer<Mx> {
+        self.ask(domain, RecordType::MX, |record| match &record.data {
+            RData::MX(mx) => {
+                let name = mx.exchange.to_ascii().to_ascii_lowercase();
+                let exchange = name.strip_suffix('.').unwrap_or(&name).to_owned();
+                Some(Mx { preference: mx.preference, exchange })
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    async fn addresses(&self, host: &str, family: Family) -> DnsAnswer<IpAddr> {
+        match family {
+            Family::A => {
+                self.ask(host, RecordType::A, |record| match &record.data {
+                    RData::A(a) => Some(IpAddr::V4(a.0)),
+                    _ => None,
+                })
+                .await
+            }
+            Family::Aaaa => {
+                self.ask(host, RecordType::AAAA, |record| match &record.data {
+                    RData::AAAA(a) => Some(IpAddr::V6(a.0)),
+                    _ => None,
+                })
+                .await
+            }
+        }
+    }
+}
