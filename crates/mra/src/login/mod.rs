@@ -4,11 +4,15 @@
 //! no password and no key. The directory answers a wrong password and an unknown user alike, and later and
 //! later to those who guess, for which it is told the client's address.
 
+mod grpc;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
 use postroad_types::AccountId;
+
+pub use grpc::GrpcDirectory;
 
 /// Octets of a SASL message; they may hold a password and are never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,6 +55,18 @@ pub enum Refusal {
     Protocol,
     /// The directory does not answer: try later.
     Temporary,
+}
+
+impl Refusal {
+    /// As metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::Credentials => "credentials",
+            Refusal::MechanismUnknown => "mechanism",
+            Refusal::Protocol => "protocol",
+            Refusal::Temporary => "temporary",
+        }
+    }
 }
 
 /// The directory's answer to a message.

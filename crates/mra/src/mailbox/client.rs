@@ -6,9 +6,8 @@ use futures_util::stream::BoxStream;
 use postroad_types::AccountId;
 
 use super::model::{
-    AppendMessage, Appended, Change, Changes, Copied, Expunged, FetchItem, FetchRequest,
-    FlagChange, FlagsStored, Folder, FolderNumbers, Found, MailboxError, MessageInfo, Quota,
-    SearchKey, UidRange,
+    AppendMessage, Appended, Change, Changes, Copied, Expunged, FetchItem, FetchRequest, FlagChange,
+    FlagsStored, Folder, FolderNumbers, Found, MailboxError, MessageInfo, Quota, SearchKey, UidRange,
 };
 
 /// Messages of a fetch, one after the other; dropping it ends the fetch.
@@ -45,12 +44,7 @@ pub trait MailboxClient: Send + Sync + 'static {
     async fn delete_folder(&self, account: AccountId, folder: &str) -> Result<(), MailboxError>;
 
     /// With all below it; INBOX is emptied into the new name (RFC 3501 §6.3.5).
-    async fn rename_folder(
-        &self,
-        account: AccountId,
-        from: &str,
-        to: &str,
-    ) -> Result<(), MailboxError>;
+    async fn rename_folder(&self, account: AccountId, from: &str, to: &str) -> Result<(), MailboxError>;
 
     async fn subscribe_folder(
         &self,
@@ -59,11 +53,7 @@ pub trait MailboxClient: Send + Sync + 'static {
         subscribed: bool,
     ) -> Result<(), MailboxError>;
 
-    async fn folder_status(
-        &self,
-        account: AccountId,
-        folder: &str,
-    ) -> Result<FolderNumbers, MailboxError>;
+    async fn folder_status(&self, account: AccountId, folder: &str) -> Result<FolderNumbers, MailboxError>;
 
     /// `read_write` takes `\Recent` from the messages for this session.
     async fn open_folder(
@@ -82,11 +72,7 @@ pub trait MailboxClient: Send + Sync + 'static {
     ) -> Result<Changes, MailboxError>;
 
     /// Messages that were expunged in between are left out.
-    async fn fetch(
-        &self,
-        account: AccountId,
-        request: FetchRequest,
-    ) -> Result<FetchStream, MailboxError>;
+    async fn fetch(&self, account: AccountId, request: FetchRequest) -> Result<FetchStream, MailboxError>;
 
     async fn append(
         &self,
@@ -95,11 +81,7 @@ pub trait MailboxClient: Send + Sync + 'static {
         body: Body,
     ) -> Result<Appended, MailboxError>;
 
-    async fn store_flags(
-        &self,
-        account: AccountId,
-        change: FlagChange,
-    ) -> Result<FlagsStored, MailboxError>;
+    async fn store_flags(&self, account: AccountId, change: FlagChange) -> Result<FlagsStored, MailboxError>;
 
     /// All of them or none.
     async fn copy(

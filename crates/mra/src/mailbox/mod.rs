@@ -8,11 +8,14 @@
 //! whichever replica of mda it lands.
 
 pub mod client;
+mod convert;
+pub mod grpc;
 pub mod model;
 
 pub use client::{Body, FetchStream, MailboxClient, OpenFolder, WatchStream};
+pub use grpc::GrpcMailbox;
 pub use model::{
-    AppendMessage, Appended, Change, Changes, Copied, Expunged, FetchItem, FetchRequest,
-    FlagChange, FlagMode, FlagsStored, Folder, FolderNumbers, Found, MailboxError, MessageInfo,
-    Part, Quota, SearchKey, UidRange,
+    AppendMessage, Appended, Change, Changes, Copied, Expunged, FetchItem, FetchRequest, FlagChange,
+    FlagMode, FlagsStored, Folder, FolderNumbers, Found, MailboxError, MessageInfo, Part, Quota, SearchKey,
+    UidRange,
 };

@@ -21,6 +21,9 @@ pub enum MailboxError {
     /// Nothing is wrong with the request: the same may work later.
     #[error("the mailbox does not answer: {0}")]
     Unavailable(String),
+    /// A fault of the service or of the contract between the services: the operator must look.
+    #[error("the mailbox service is at fault: {0}")]
+    Internal(String),
 }
 
 /// Uids from `first` to `last`, both included.
@@ -33,16 +36,10 @@ pub struct UidRange {
 impl UidRange {
     /// As `last`: whichever uid is the highest (`*` of RFC 3501).
     pub const HIGHEST: u32 = u32::MAX;
-    pub const ALL: UidRange = UidRange {
-        first: 1,
-        last: UidRange::HIGHEST,
-    };
+    pub const ALL: UidRange = UidRange { first: 1, last: UidRange::HIGHEST };
 
     pub const fn one(uid: u32) -> Self {
-        UidRange {
-            first: uid,
-            last: uid,
-        }
+        UidRange { first: uid, last: uid }
     }
 
     /// The fewest ranges that hold exactly these uids, which must rise.
@@ -259,13 +256,7 @@ mod tests {
     fn rising_uids_become_the_fewest_ranges() {
         let range = |first, last| UidRange { first, last };
         assert_eq!(UidRange::from_rising([]), []);
-        assert_eq!(
-            UidRange::from_rising([1, 2, 3, 7, 9, 10]),
-            [range(1, 3), range(7, 7), range(9, 10)]
-        );
-        assert_eq!(
-            UidRange::from_rising([u32::MAX - 1, u32::MAX]),
-            [range(u32::MAX - 1, u32::MAX)]
-        );
+        assert_eq!(UidRange::from_rising([1, 2, 3, 7, 9, 10]), [range(1, 3), range(7, 7), range(9, 10)]);
+        assert_eq!(UidRange::from_rising([u32::MAX - 1, u32::MAX]), [range(u32::MAX - 1, u32::MAX)]);
     }
 }
