@@ -18,5 +18,6 @@ pub use name::{KeyBuf, Name, NameError};
 pub use query::{Edns, Question, Request, RequestError};
 pub use rrset::{RrSet, RrSetBuilder};
 pub use rtype::Rtype;
+pub(crate) use text::rdata_to_wire;
 pub use text::{RdataError, Word, display_rdata, parse_rdata, parse_ttl};
 pub use writer::{Section, Writer, header_only};

@@ -147,6 +147,13 @@ impl<'a> Lexer<'a> {
         let mut text = Vec::new();
         while let Some(octet) = self.peek() {
             match octet {
+                // A value of SVCB and HTTPS may be quoted in the middle of a word (RFC 9460 section 2.1).
+                b'"' if text.last() == Some(&b'=') => {
+                    let value = self.quoted()?;
+                    text.push(b'"');
+                    text.extend(value.text);
+                    text.push(b'"');
+                }
                 b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' | b'"' => break,
                 b'\\' => self.escape(&mut text)?,
                 octet => {
@@ -190,8 +197,8 @@ mod tests {
 
     #[test]
     fn parentheses_join_lines_and_comments_end_them() {
-        let text = "a SOA b ( 1 ; serial (not this)\n\t2 ) ; done\r\n\n; nothing\n   \nc TXT \"x ; y\" z\\;w(\n)";
-        assert_eq!(entries(text), [vec!["a", "SOA", "b", "1", "2"], vec!["c", "TXT", "x ; y", "z\\;w"]]);
+        let text = "a SOA b ( 1 ; serial (not this)\n\t2 ) ; done\r\n\n; nothing\n   \nc TXT \"x ; y\" z\\;w(\n)\nd HTTPS alpn=\"h2 ,h3\"";
+        assert_eq!(entries(text), [vec!["a", "SOA", "b", "1", "2"], vec!["c", "TXT", "x ; y", "z\\;w"], vec!["d", "HTTPS", "alpn=\"h2 ,h3\""]]);
     }
 
     #[test]

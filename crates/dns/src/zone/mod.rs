@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub use build::{check_zone_text, load_zone_file, zone_from_text};
+pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
 pub use set::Zones;
 

@@ -89,7 +89,7 @@ pub(super) struct ParsedRecord {
 }
 
 /// How `$INCLUDE` gets at files.
-pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// Reads the text of a zone file. `file` is its path for errors and for relative `$INCLUDE`.
 pub(super) fn parse(
@@ -108,6 +108,17 @@ pub(super) fn parse(
     };
     parser.file(text, file, origin.clone(), 0);
     (parser.records, parser.errors)
+}
+
+/// Owner, type and data of the records of a file that is no zone (root hints).
+pub(crate) fn parse_records(
+    text: &[u8],
+    file: &Path,
+    origin: &Name,
+    read_file: ReadFile<'_>,
+) -> (Vec<(Name, Rtype, Vec<u8>)>, Vec<ZoneError>) {
+    let (records, errors) = parse(text, file, origin, read_file);
+    (records.into_iter().map(|record| (record.owner, record.rtype, record.rdata)).collect(), errors)
 }
 
 struct Parser<'a> {

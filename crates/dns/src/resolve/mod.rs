@@ -1,0 +1,273 @@
+//! The caching resolver: finds what other servers know, asking from the root downwards.
+//!
+//! [`Resolver::cached`] answers at once from the cache; what it cannot answer, [`Resolver::resolve`] finds. Equal
+//! questions that come while one is under way share its answer. The machine that decides whom to ask is
+//! [`iterate`]; this is its driver: it asks ([`upstream`]), keeps the time, and remembers failures (RFC 9520).
+
+pub mod cache;
+mod delegation;
+pub mod iterate;
+mod local;
+mod reply;
+pub mod servers;
+mod steps;
+pub mod upstream;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+pub use delegation::{Delegation, NameServer};
+use metrics::{counter, gauge, histogram};
+pub use steps::{Answer, Explained, Held, Source, Step};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{error::Elapsed, timeout};
+use tracing::{Instrument, debug};
+
+use crate::clock::Clock;
+use crate::serve::rcode;
+use crate::wire::{Name, RrSetBuilder, Rtype};
+use crate::zone::Zones;
+use cache::{Cache, Entry, TtlBounds};
+use iterate::{Action, Context, Iteration, Rules};
+use servers::Servers;
+use upstream::Upstream;
+
+/// How long a failure is remembered: at first, and at most (RFC 9520 section 3.2 allows 1 s to 5 minutes).
+const FAILURE_FIRST: Duration = Duration::from_secs(2);
+const FAILURE_MOST: Duration = Duration::from_secs(60);
+
+/// What a resolver is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub root: Arc<Delegation>,
+    pub rules: Rules,
+    pub cache_octets: usize,
+    pub ttl_bounds: TtlBounds,
+    /// One question of a client takes at most so long.
+    pub resolve_timeout: Duration,
+    /// Questions that are worked on at a time.
+    pub concurrency_max: usize,
+    /// Our own zones: what they hold is not asked elsewhere.
+    pub zones: Arc<ArcSwap<Zones>>,
+    pub upstream: Arc<dyn Upstream>,
+    pub clock: Arc<dyn Clock>,
+}
+
+type Flight = watch::Receiver<Option<Arc<Explained>>>;
+
+/// A caching resolver.
+#[derive(Debug)]
+pub struct Resolver {
+    root: Arc<Delegation>,
+    rules: Rules,
+    resolve_timeout: Duration,
+    zones: Arc<ArcSwap<Zones>>,
+    upstream: Arc<dyn Upstream>,
+    clock: Arc<dyn Clock>,
+    cache: Cache,
+    servers: Servers,
+    flights: Mutex<HashMap<(Name, Rtype), Flight>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Resolver {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            root: parts.root,
+            rules: parts.rules,
+            resolve_timeout: parts.resolve_timeout,
+            zones: parts.zones,
+            upstream: parts.upstream,
+            clock: parts.clock,
+            cache: Cache::new(parts.cache_octets, parts.ttl_bounds),
+            servers: Servers::default(),
+            flights: Mutex::default(),
+            permits: Arc::new(Semaphore::new(parts.concurrency_max)),
+        }
+    }
+
+    /// The answer, if the cache holds all of it.
+    pub fn cached(&self, name: &Name, rtype: Rtype) -> Option<Answer> {
+        let now = self.clock.now();
+        if rtype == Rtype::ANY {
+            return Some(any(name));
+        }
+        let mut records: Vec<Held> = Vec::new();
+        let mut name = name.clone();
+        loop {
+            let Some(hit) = self.cache.answer(&name, rtype, now) else {
+                let reason = self.cache.failure(&name, rtype, now).filter(|_| records.is_empty())?;
+                return Some(Answer::failed(reason));
+            };
+            let negative = |rcode, soa: Option<(Name, _)>, records| {
+                let held = |(owner, rrset)| Held { owner, rrset, ttl: hit.ttl, age: Some(hit.age) };
+                Some(Answer { rcode, records, authority: soa.map(held), failure: None })
+            };
+            match hit.entry {
+                Entry::Positive(rrset) => {
+                    let alias = rrset.rtype == Rtype::CNAME && rtype != Rtype::CNAME;
+                    let target = if alias { Some(Name::from_wire(rrset.first()).ok()?) } else { None };
+                    records.push(Held { owner: name, rrset, ttl: hit.ttl, age: Some(hit.age) });
+                    match target {
+                        // A circle is found by the iteration, which counts.
+                        Some(target) if records.iter().all(|held| held.owner != target) => name = target,
+                        Some(_) => return None,
+                        None => {
+                            return Some(Answer { rcode: rcode::NOERROR, records, authority: None, failure: None });
+                        }
+                    }
+                }
+                Entry::NoData(_, soa) => return negative(rcode::NOERROR, soa, records),
+                Entry::NxDomain(soa) => return negative(rcode::NXDOMAIN, soa, records),
+                Entry::Delegation(_) | Entry::Failure(..) => return None,
+            }
+        }
+    }
+
+    /// Finds the answer. With `refresh` everything is asked again, from the root on.
+    pub async fn resolve(self: &Arc<Self>, name: &Name, rtype: Rtype, refresh: bool) -> Arc<Explained> {
+        let started = Instant::now();
+        if let Some(answer) = self.cached(name, rtype).filter(|_| !refresh || rtype == Rtype::ANY) {
+            counter!("postroad_dns_cache_hits_total").increment(1);
+            return Arc::new(self.explain_cached(name, rtype, answer, started));
+        }
+        counter!("postroad_dns_cache_misses_total").increment(1);
+        let key = (name.clone(), rtype);
+        let mut flight = {
+            let mut flights = self.flights();
+            match flights.get(&key).filter(|_| !refresh) {
+                Some(flight) => flight.clone(),
+                None => {
+                    let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+                        counter!("postroad_dns_overload_total").increment(1);
+                        return Arc::new(explain_failed("too many questions are being worked on", started));
+                    };
+                    let (sender, receiver) = watch::channel(None);
+                    if !refresh {
+                        flights.insert(key.clone(), receiver.clone());
+                    }
+                    let this = Arc::clone(self);
+                    let work = async move {
+                        let explained = Arc::new(this.run(key.0.clone(), rtype, refresh).await);
+                        if !refresh {
+                            this.flights().remove(&key);
+                        }
+                        sender.send_replace(Some(explained));
+                        drop(permit);
+                    };
+                    tokio::spawn(work.in_current_span());
+                    receiver
+                }
+            }
+        };
+        let landed = flight.wait_for(Option::is_some).await.map(|explained| explained.clone());
+        match landed {
+            Ok(Some(explained)) => explained,
+            _ => Arc::new(explain_failed("the resolution was broken off", started)),
+        }
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<(Name, Rtype), Flight>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(&self, name: Name, rtype: Rtype, refresh: bool) -> Explained {
+        let started = Instant::now();
+        let mut iteration = Iteration::new(name.clone(), rtype, refresh);
+        let answer = match timeout(self.resolve_timeout, self.drive(&mut iteration)).await {
+            Ok(answer) => answer,
+            Err(Elapsed { .. }) => {
+                Answer::failed(format!("no answer within {} s", self.resolve_timeout.as_secs_f32()))
+            }
+        };
+        if let Some(reason) = &answer.failure {
+            debug!(%name, %rtype, reason = &**reason, "resolution failed");
+            self.cache.put_failure(&name, rtype, reason, FAILURE_FIRST, FAILURE_MOST, self.clock.now());
+        }
+        let took = started.elapsed();
+        histogram!("postroad_dns_resolution_seconds").record(took);
+        Explained { answer, steps: iteration.into_steps(), took }
+    }
+
+    async fn drive(&self, iteration: &mut Iteration) -> Answer {
+        loop {
+            let zones = self.zones.load_full();
+            let ask = match iteration.step(self.context(&zones)) {
+                Action::Done(answer) => return answer,
+                Action::Ask(ask) => ask,
+            };
+            let asked = Instant::now();
+            let outcome = self.upstream.ask(&ask).await;
+            let result = if outcome.is_ok() { "answered" } else { "failed" };
+            let transport = if ask.tcp { "tcp" } else { "udp" };
+            counter!("postroad_dns_upstream_queries_total", "transport" => transport, "result" => result).increment(1);
+            if let Some(answer) = iteration.answered(outcome, asked.elapsed(), self.context(&zones)) {
+                return answer;
+            }
+        }
+    }
+
+    fn context<'a>(&'a self, zones: &'a Zones) -> Context<'a> {
+        Context {
+            cache: &self.cache,
+            servers: &self.servers,
+            zones,
+            root: &self.root,
+            rules: &self.rules,
+            now: self.clock.now(),
+        }
+    }
+
+    fn explain_cached(&self, name: &Name, rtype: Rtype, answer: Answer, started: Instant) -> Explained {
+        let outcome = match &answer.failure {
+            Some(reason) => format!("failed a moment ago: {reason}"),
+            None => "answer".to_owned(),
+        };
+        let step = Step {
+            source: Source::Cache,
+            zone: Name::root(),
+            name: name.clone(),
+            rtype,
+            outcome,
+            took: Duration::ZERO,
+        };
+        Explained { answer, steps: vec![step], took: started.elapsed() }
+    }
+
+    /// Everything that is kept of a name and all below it.
+    pub fn dump(&self, name: &Name) -> Vec<(Name, cache::Hit)> {
+        self.cache.dump(name, self.clock.now())
+    }
+
+    /// Forgets a name and all below it; with the root also what is known of other servers. The number of entries.
+    pub fn flush(&self, name: &Name) -> u64 {
+        if name.is_root() {
+            self.servers.forget();
+        }
+        self.cache.flush(name)
+    }
+
+    /// Drops what is over and tells the metrics how full the cache is. To be called now and then.
+    pub fn tidy(&self) {
+        self.cache.forget_expired(self.clock.now());
+        gauge!("postroad_dns_cache_octets").set(self.cache.octets() as f64);
+        gauge!("postroad_dns_cache_names").set(self.cache.names() as f64);
+    }
+}
+
+fn explain_failed(reason: &str, started: Instant) -> Explained {
+    Explained { answer: Answer::failed(reason), steps: Vec::new(), took: started.elapsed() }
+}
+
+/// The answer to ANY: that it is not given (RFC 8482 section 4.2).
+fn any(name: &Name) -> Answer {
+    let mut hinfo = RrSetBuilder::new(Rtype::HINFO, 3600);
+    hinfo.push(b"\x07RFC8482\x00");
+    let held = hinfo.build().map(|rrset| Held { owner: name.clone(), rrset: Arc::new(rrset), ttl: 3600, age: None });
+    Answer { rcode: rcode::NOERROR, records: held.into_iter().collect(), authority: None, failure: None }
+}
+
+#[cfg(test)]
+mod tests;

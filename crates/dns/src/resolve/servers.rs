@@ -1,0 +1,179 @@
+//! What is known of other name servers: how fast they are, which are down, which do not serve a zone that is
+//! delegated to them (lame), which do not understand EDNS.
+//!
+//! The times follow RFC 6298 (smoothed round trip and its variation). A server that did not answer is tried last
+//! for a while, longer with every silence, so that one dead server of two costs its short timeout once and then
+//! nothing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::wire::Name;
+
+/// Servers that are remembered; at the bound the whole memory is dropped, which costs some timeouts once.
+const SERVERS_MAX: usize = 16_384;
+/// Zones per server that it is known to be lame for.
+const LAME_ZONES_MAX: usize = 64;
+/// First timeout of a server that was never asked.
+const UNKNOWN_TIMEOUT: Duration = Duration::from_millis(400);
+const TIMEOUT_MIN: Duration = Duration::from_millis(150);
+/// Taken for a server that was never asked: better than a slow one, worse than a near one.
+const UNKNOWN_RTT: Duration = Duration::from_millis(60);
+const BACKOFF_FIRST: Duration = Duration::from_secs(5);
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// Short: a server that was just told of the zone refuses until it has loaded it.
+const LAME_FOR: Duration = Duration::from_secs(60);
+const NO_EDNS_FOR: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Default)]
+struct Server {
+    /// Smoothed round trip time and its variation.
+    rtt: Option<(Duration, Duration)>,
+    silences: u32,
+    down_until: Option<Instant>,
+    no_edns_until: Option<Instant>,
+    lame: HashMap<Name, Instant>,
+}
+
+/// How much a server is worth asking; less is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    pub(super) down: bool,
+    rtt: Duration,
+}
+
+/// The memory of all servers.
+#[derive(Debug, Default)]
+pub struct Servers(Mutex<HashMap<IpAddr, Server>>);
+
+impl Servers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Server>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, address: IpAddr, change: impl FnOnce(&mut Server)) {
+        let mut servers = self.lock();
+        if servers.len() >= SERVERS_MAX && !servers.contains_key(&address) {
+            servers.clear();
+        }
+        change(servers.entry(address).or_default());
+    }
+
+    /// The rank of a server for a zone; `None` when it is lame for it. `chance` from 0 to 255 spreads servers that
+    /// are about as fast, so that each is measured again now and then.
+    pub fn rank(&self, address: IpAddr, zone: &Name, chance: u8, now: Instant) -> Option<Rank> {
+        let servers = self.lock();
+        let Some(server) = servers.get(&address) else { return Some(Rank { down: false, rtt: jittered(UNKNOWN_RTT, chance) }) };
+        if server.lame.get(zone).is_some_and(|until| *until > now) {
+            return None;
+        }
+        let down = server.down_until.is_some_and(|until| until > now);
+        let rtt = server.rtt.map_or(UNKNOWN_RTT, |(rtt, _)| rtt);
+        Some(Rank { down, rtt: jittered(rtt, chance) })
+    }
+
+    /// How long to wait for an answer: from what is known, doubled with every try.
+    pub fn timeout(&self, address: IpAddr, tries: u32, most: Duration) -> Duration {
+        let servers = self.lock();
+        let rtt = servers.get(&address).and_then(|server| server.rtt);
+        let first = rtt.map_or(UNKNOWN_TIMEOUT, |(rtt, variation)| (rtt * 2 + variation * 4).max(TIMEOUT_MIN));
+        first.saturating_mul(1 << tries.min(8)).min(most)
+    }
+
+    /// It answered, whatever it said.
+    pub fn answered(&self, address: IpAddr, took: Duration) {
+        self.change(address, |server| {
+            server.silences = 0;
+            server.down_until = None;
+            server.rtt = Some(match server.rtt {
+                None => (took, took / 2),
+                Some((rtt, variation)) => ((rtt * 7 + took) / 8, (variation * 3 + rtt.abs_diff(took)) / 4),
+            });
+        });
+    }
+
+    /// It did not answer, or could not be reached.
+    pub fn silent(&self, address: IpAddr, now: Instant) {
+        self.change(address, |server| {
+            let backoff = BACKOFF_FIRST.saturating_mul(1 << server.silences.min(16)).min(BACKOFF_MAX);
+            server.silences = server.silences.saturating_add(1);
+            server.down_until = Some(now + backoff);
+        });
+    }
+
+    /// It does not serve this zone.
+    pub fn lame(&self, address: IpAddr, zone: &Name, now: Instant) {
+        self.change(address, |server| {
+            if server.lame.len() >= LAME_ZONES_MAX {
+                server.lame.retain(|_, until| *until > now);
+            }
+            if server.lame.len() >= LAME_ZONES_MAX {
+                server.lame.clear();
+            }
+            server.lame.insert(zone.clone(), now + LAME_FOR);
+        });
+    }
+
+    /// It answers only without EDNS (RFC 6891 section 6.2.2).
+    pub fn without_edns(&self, address: IpAddr, now: Instant) {
+        self.change(address, |server| server.no_edns_until = Some(now + NO_EDNS_FOR));
+    }
+
+    pub fn takes_edns(&self, address: IpAddr, now: Instant) -> bool {
+        !self.lock().get(&address).is_some_and(|server| server.no_edns_until.is_some_and(|until| until > now))
+    }
+
+    /// Forgets everything.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+}
+
+/// Up to half as much again.
+fn jittered(rtt: Duration, chance: u8) -> Duration {
+    rtt + rtt * u32::from(chance) / 512
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_server_is_last_until_it_answers() {
+        let (servers, now) = (Servers::default(), Instant::now());
+        let (zone, dead, slow) = (Name::root(), IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        servers.answered(slow, Duration::from_millis(900));
+        servers.silent(dead, now);
+        let rank = |address, at| servers.rank(address, &zone, 0, at).unwrap();
+        assert!(rank(slow, now) < rank(dead, now));
+        assert!(rank(slow, now + Duration::from_secs(6)) > rank(dead, now + Duration::from_secs(6)));
+        servers.silent(dead, now);
+        assert!(rank(slow, now + Duration::from_secs(6)) < rank(dead, now + Duration::from_secs(6)));
+        servers.answered(dead, Duration::from_millis(1));
+        assert!(rank(dead, now) < rank(slow, now));
+    }
+
+    #[test]
+    fn timeouts_follow_the_round_trip() {
+        let (servers, most) = (Servers::default(), Duration::from_millis(1500));
+        let (unknown, near) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        assert_eq!(servers.timeout(unknown, 0, most), Duration::from_millis(400));
+        assert_eq!(servers.timeout(unknown, 1, most), Duration::from_millis(800));
+        assert_eq!(servers.timeout(unknown, 2, most), most);
+        servers.answered(near, Duration::from_millis(2));
+        assert_eq!(servers.timeout(near, 0, most), TIMEOUT_MIN);
+    }
+
+    #[test]
+    fn lame_is_by_zone_and_ends() {
+        let (servers, now) = (Servers::default(), Instant::now());
+        let (zone, other) = ("beta.test".parse().unwrap(), "alpha.test".parse().unwrap());
+        let address = IpAddr::from([192, 0, 2, 1]);
+        servers.lame(address, &zone, now);
+        assert!(servers.rank(address, &zone, 0, now).is_none());
+        assert!(servers.rank(address, &other, 0, now).is_some());
+        assert!(servers.rank(address, &zone, 0, now + LAME_FOR).is_some());
+    }
+}

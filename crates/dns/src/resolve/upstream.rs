@@ -1,0 +1,282 @@
+//! Asks one server one question over UDP or TCP.
+//!
+//! Against forged answers (RFC 5452): for every question a fresh socket, connected to the server, on a port of our own
+//! choosing; a random id; random case of the letters of the name ("0x20"), which an honest server copies. What does
+//! not match is not an answer; after a number of such datagrams the question is asked again over TCP. Id, port and
+//! case come from the thread's cryptographic generator.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use postroad_types::limits::{DNS_STRAY_ANSWERS_MAX, DNS_UDP_OCTETS_MAX};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, UdpSocket};
+use tokio::time::{Instant, timeout_at};
+
+use crate::wire::{Name, Rtype};
+
+/// A question for a server.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub server: SocketAddr,
+    pub name: Name,
+    pub rtype: Rtype,
+    pub tcp: bool,
+    pub edns: bool,
+    pub timeout: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("timeout")]
+    Timeout,
+    #[error("unreachable ({0})")]
+    Unreachable(io::ErrorKind),
+    /// Datagrams came that look forged, or whose sender changes the case of names.
+    #[error("answers that do not match the question")]
+    Suspicious,
+    #[error("malformed answer")]
+    Malformed,
+}
+
+/// The way to other servers.
+#[async_trait]
+pub trait Upstream: fmt::Debug + Send + Sync + 'static {
+    /// Asks and waits for the answer that matches, at most `ask.timeout`.
+    async fn ask(&self, ask: &Ask) -> Result<Message, AskError>;
+}
+
+/// The network.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Local addresses that questions are sent from; of a family without one the system chooses.
+    sources: Vec<IpAddr>,
+}
+
+/// Random ports that are tried before the system chooses one.
+const PORT_TRIES: usize = 8;
+/// Room for a UDP answer: more than we say we take, for servers that do not listen.
+const UDP_BUFFER_OCTETS: usize = 4096;
+
+impl Network {
+    pub fn new(sources: Vec<IpAddr>) -> Self {
+        Self { sources }
+    }
+
+    /// Whether there is a way to the Internet over IPv6. Sends nothing.
+    pub fn has_ipv6(&self) -> bool {
+        let anywhere = SocketAddr::from((Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30), 53));
+        let probe = || std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?.connect(anywhere);
+        probe().is_ok()
+    }
+
+    fn source(&self, server: SocketAddr) -> IpAddr {
+        let of_family: Vec<IpAddr> =
+            self.sources.iter().copied().filter(|source| source.is_ipv4() == server.is_ipv4()).collect();
+        let unspecified =
+            if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+        let chosen = rand::random_range(0..of_family.len().max(1));
+        of_family.get(chosen).copied().unwrap_or(unspecified)
+    }
+
+    async fn socket(&self, server: SocketAddr) -> io::Result<UdpSocket> {
+        let source = self.source(server);
+        let mut socket = None;
+        for _ in 0..PORT_TRIES {
+            let port = rand::random_range(1024..=u16::MAX);
+            match UdpSocket::bind((source, port)).await {
+                Ok(bound) => {
+                    socket = Some(bound);
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let socket = match socket {
+            Some(socket) => socket,
+            None => UdpSocket::bind((source, 0)).await?,
+        };
+        socket.connect(server).await?;
+        Ok(socket)
+    }
+
+    async fn udp(&self, ask: &Ask, query: &Sent) -> Result<Message, AskError> {
+        let socket = self.socket(ask.server).await.map_err(unreachable)?;
+        socket.send(&query.octets).await.map_err(unreachable)?;
+        let mut buffer = [0; UDP_BUFFER_OCTETS];
+        for _ in 0..DNS_STRAY_ANSWERS_MAX {
+            let octets = socket.recv(&mut buffer).await.map_err(unreachable)?;
+            match query.check(buffer.get(..octets).unwrap_or_default()) {
+                Ok(message) => return Ok(message),
+                Err(Mismatch::Stranger) => {}
+                Err(Mismatch::OtherCase) => return Err(AskError::Suspicious),
+                Err(Mismatch::Malformed) => return Err(AskError::Malformed),
+            }
+        }
+        Err(AskError::Suspicious)
+    }
+
+    async fn tcp(&self, ask: &Ask, query: &Sent) -> Result<Message, AskError> {
+        let socket = if ask.server.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let socket = socket.map_err(unreachable)?;
+        let source = self.source(ask.server);
+        if !source.is_unspecified() {
+            socket.bind((source, 0).into()).map_err(unreachable)?;
+        }
+        let mut stream = socket.connect(ask.server).await.map_err(unreachable)?;
+        let length = u16::try_from(query.octets.len()).map_err(|_| AskError::Malformed)?;
+        stream.write_all(&[&length.to_be_bytes(), query.octets.as_slice()].concat()).await.map_err(unreachable)?;
+        let length = stream.read_u16().await.map_err(unreachable)?;
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await.map_err(unreachable)?;
+        // Nobody but the server can write into this connection: the case of the name proves nothing more.
+        query.check_letters(&answer, false).map_err(|_| AskError::Malformed)
+    }
+}
+
+fn unreachable(error: io::Error) -> AskError {
+    AskError::Unreachable(error.kind())
+}
+
+#[async_trait]
+impl Upstream for Network {
+    async fn ask(&self, ask: &Ask) -> Result<Message, AskError> {
+        let query = Sent::new(ask).ok_or(AskError::Malformed)?;
+        let deadline = Instant::now() + ask.timeout;
+        let answer = if ask.tcp {
+            timeout_at(deadline, self.tcp(ask, &query)).await
+        } else {
+            timeout_at(deadline, self.udp(ask, &query)).await
+        };
+        answer.unwrap_or(Err(AskError::Timeout))
+    }
+}
+
+/// A question as it was sent.
+#[derive(Debug)]
+struct Sent {
+    id: u16,
+    query: Query,
+    octets: Vec<u8>,
+}
+
+enum Mismatch {
+    /// Not an answer to this question.
+    Stranger,
+    /// The answer, but for the case of letters.
+    OtherCase,
+    /// It has the right id and question, but does not parse.
+    Malformed,
+}
+
+impl Sent {
+    fn new(ask: &Ask) -> Option<Self> {
+        let id = rand::random();
+        let mut name = ask.name.to_hickory();
+        name.randomize_label_case();
+        let query = Query::query(name, ask.rtype.into());
+        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+        message.add_query(query.clone());
+        if ask.edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(DNS_UDP_OCTETS_MAX);
+            message.set_edns(edns);
+        }
+        Some(Self { id, query, octets: message.to_vec().ok()? })
+    }
+
+    fn check(&self, octets: &[u8]) -> Result<Message, Mismatch> {
+        self.check_letters(octets, true)
+    }
+
+    fn check_letters(&self, octets: &[u8], exact: bool) -> Result<Message, Mismatch> {
+        let is_answer = octets.first_chunk::<2>() == Some(&self.id.to_be_bytes())
+            && octets.get(2).is_some_and(|flags| flags & 0xf8 == 0x80);
+        if !is_answer {
+            return Err(Mismatch::Stranger);
+        }
+        let message = Message::from_vec(octets).map_err(|_| Mismatch::Malformed)?;
+        match message.queries.as_slice() {
+            [query] => {
+                let same = query.name == self.query.name
+                    && query.query_type == self.query.query_type
+                    && query.query_class == self.query.query_class;
+                if !same {
+                    return Err(Mismatch::Stranger);
+                }
+                if exact && !query.name.eq_case(&self.query.name) {
+                    return Err(Mismatch::OtherCase);
+                }
+                Ok(message)
+            }
+            // A server that could not read the question does not repeat it.
+            [] if message.metadata.response_code == ResponseCode::FormErr => Ok(message),
+            _ => Err(Mismatch::Stranger),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask() -> Ask {
+        Ask {
+            server: SocketAddr::from(([127, 0, 0, 1], 53)),
+            name: "abcdefghijklmnop.qrstuvwxyz.test".parse().unwrap(),
+            rtype: Rtype::MX,
+            tcp: false,
+            edns: true,
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn answer(sent: &Sent) -> Message {
+        Message::from_vec(&sent.octets).unwrap().into_response()
+    }
+
+    #[test]
+    fn ids_and_letters_differ_from_question_to_question() {
+        let sent: Vec<Sent> = (0..32).map(|_| Sent::new(&ask()).unwrap()).collect();
+        let ids: std::collections::HashSet<u16> = sent.iter().map(|sent| sent.id).collect();
+        let names: std::collections::HashSet<String> = sent.iter().map(|sent| sent.query.name.to_ascii()).collect();
+        assert!(ids.len() > 28 && names.len() > 28, "{} {}", ids.len(), names.len());
+        let message = Message::from_vec(&sent[0].octets).unwrap();
+        assert!(!message.metadata.recursion_desired);
+        assert_eq!(message.edns.unwrap().max_payload(), 1232);
+    }
+
+    #[test]
+    fn only_the_answer_to_the_question_is_an_answer() {
+        let sent = Sent::new(&ask()).unwrap();
+        let check = |message: &Message| sent.check(&message.to_vec().unwrap());
+        assert!(check(&answer(&sent)).is_ok());
+        let mut other_id = answer(&sent);
+        other_id.metadata.id ^= 1;
+        assert!(matches!(check(&other_id), Err(Mismatch::Stranger)));
+        let mut other_type = answer(&sent);
+        other_type.queries[0].query_type = Rtype::A.into();
+        assert!(matches!(check(&other_type), Err(Mismatch::Stranger)));
+        let mut question = answer(&sent);
+        question.metadata.message_type = MessageType::Query;
+        assert!(matches!(check(&question), Err(Mismatch::Stranger)));
+        let mut other_case = answer(&sent);
+        other_case.queries[0].name.randomize_label_case();
+        let plain = sent.check_letters(&other_case.to_vec().unwrap(), false);
+        assert!(matches!(check(&other_case), Err(Mismatch::OtherCase)) && plain.is_ok());
+        let mut empty = answer(&sent);
+        empty.queries.clear();
+        assert!(matches!(check(&empty), Err(Mismatch::Stranger)));
+        empty.metadata.response_code = ResponseCode::FormErr;
+        assert!(check(&empty).is_ok());
+        let mut cut = answer(&sent).to_vec().unwrap();
+        cut.truncate(20);
+        assert!(matches!(sent.check(&cut), Err(Mismatch::Malformed)));
+    }
+}
