@@ -170,7 +170,8 @@ pub enum ProtocolError {
     Injected,
 }
 
-/// The call does not fit the state of the session, for example a second message before the first is finished.
+/// The call does not fit the state of the session: a second message before the first is finished, or a session
+/// that has ended meanwhile, which the next outputs tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the SMTP session is not ready for this")]
 pub struct NotReady;
