@@ -20,6 +20,10 @@ pub struct Port {
 }
 
 impl Port {
+    pub fn new(listener: Listener, protocol: Protocol, tls_first: bool) -> Self {
+        Port { listener, protocol, tls_first }
+    }
+
     /// All ports of the configuration, or none. Bound as `POP3` and `POP3S`.
     pub fn bind_all(node: &Node) -> Result<Vec<Port>, BindError> {
         let config = &node.config.mra;
@@ -30,7 +34,7 @@ impl Port {
         let mut ports = Vec::new();
         for (what, addresses, protocol, tls_first) in wanted {
             let listeners = node.listen(what, addresses)?;
-            ports.extend(listeners.into_iter().map(|listener| Port { listener, protocol, tls_first }));
+            ports.extend(listeners.into_iter().map(|listener| Port::new(listener, protocol, tls_first)));
         }
         Ok(ports)
     }

@@ -7,5 +7,7 @@
 mod driver;
 mod login;
 mod maildrop;
+#[cfg(test)]
+mod tests;
 
 pub use driver::serve;

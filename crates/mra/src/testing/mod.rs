@@ -3,6 +3,8 @@
 
 mod login;
 mod mailbox;
+mod server;
 
 pub(crate) use login::FakeLogins;
 pub(crate) use mailbox::FakeMailbox;
+pub(crate) use server::{Client, TestServer};
