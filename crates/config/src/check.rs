@@ -10,9 +10,12 @@ use crate::document::Document;
 use crate::{Config, units};
 
 pub(crate) fn check(config: &Config, document: &mut Document<'_>) {
+    // Defaults that stand in for a section that cannot be read would clash with what was meant there.
+    if document.problems.is_empty() {
+        listeners(config, document);
+    }
     node(config, document);
     files(config, document);
-    listeners(config, document);
     dns(config, document);
     mta(config, document);
     limits(config, document);

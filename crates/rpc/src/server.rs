@@ -25,7 +25,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use tower::Service;
 
 use crate::in_process::InProcessIncoming;
-use crate::{Peer, ServiceTls, deadline, peer};
+use crate::{Peer, ServiceTls, calls, deadline, peer};
 
 const TLS_HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
@@ -95,6 +95,7 @@ impl Server {
 
     /// Adds a generated service: `.add(QueueServer::new(queue))`.
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "a server and a service have no sum")]
     pub fn add<S>(mut self, service: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
@@ -147,7 +148,7 @@ impl Server {
                         tracing::warn!(%role, %address, "too many connections of services: this one is closed");
                         continue;
                     };
-                    let connection = Serving { routes: routes.clone(), stop: stop.clone(), cut: cut.clone() };
+                    let connection = Serving { role, routes: routes.clone(), stop: stop.clone(), cut: cut.clone() };
                     let (acceptor, alive) = (tls.acceptor(), alive.clone());
                     tokio::spawn(async move {
                         let _held = (alive, permit);
@@ -168,6 +169,10 @@ impl Server {
                             tracing::warn!(%role, %address, "a caller's certificate names no role: it is refused");
                             return;
                         };
+                        if caller != role && !calls::may_call(caller, role) {
+                            tracing::warn!(%role, %address, %caller, "this role has no business here: it is refused");
+                            return;
+                        }
                         connection.run(stream, Peer { role: caller, address: Some(address) }).await;
                     });
                 }
@@ -185,7 +190,8 @@ impl Server {
                             None => break,
                         },
                     };
-                    let connection = Serving { routes: routes.clone(), stop: stop.clone(), cut: cut.clone() };
+                    let connection =
+                        Serving { role, routes: routes.clone(), stop: stop.clone(), cut: cut.clone() };
                     let alive = alive.clone();
                     tokio::spawn(async move {
                         let _held = alive;
@@ -210,6 +216,7 @@ impl Server {
 
 /// One connection being served.
 struct Serving {
+    role: Role,
     routes: Arc<Routes>,
     stop: CancellationToken,
     cut: CancellationToken,
@@ -220,12 +227,18 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let routes = self.routes;
+        let (role, routes) = (self.role, self.routes);
         let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(peer);
             let within = deadline::of(request.headers());
-            let answering = Routes::clone(&routes).call(request);
+            let for_health = request.uri().path().starts_with(calls::HEALTH_PATH);
+            let allowed = for_health || calls::may_call(peer.role, role);
+            let answering = allowed.then(|| Routes::clone(&routes).call(request));
             async move {
+                let Some(answering) = answering else {
+                    let message = format!("{} has no business with {role} but its health", peer.role);
+                    return Ok(Status::permission_denied(message).into_http());
+                };
                 let Some(within) = within else { return answering.await };
                 tokio::time::timeout(within, answering).await.unwrap_or_else(|_| {
                     Ok(Status::deadline_exceeded(format!("not done within {within:?}")).into_http())

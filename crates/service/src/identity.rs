@@ -11,7 +11,7 @@ use postroad_types::Role;
 
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::pki::{Ca, PkiError, SERVICE_VALID};
+use crate::pki::{Ca, PkiError, SERVICE_VALID, watch_validity};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -36,6 +36,7 @@ struct Pems {
 /// The certificate for these roles.
 pub fn load(config: &Config, roles: &[Role], now: SystemTime) -> Result<ServiceTls, IdentityError> {
     let pems = pems(config, roles, now)?;
+    watch_validity("service", pems.chain.as_bytes(), now);
     Ok(ServiceTls::new(pems.ca.as_bytes(), pems.chain.as_bytes(), pems.key.as_bytes())?)
 }
 
@@ -62,6 +63,7 @@ pub async fn keep_fresh(
             continue;
         }
         let renewed = pems(&config, &roles, clock.now()).and_then(|pems| {
+            watch_validity("service", pems.chain.as_bytes(), clock.now());
             Ok(tls.replace(pems.ca.as_bytes(), pems.chain.as_bytes(), pems.key.as_bytes())?)
         });
         match renewed {

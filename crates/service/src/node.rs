@@ -200,6 +200,16 @@ impl Node {
         Ok(health)
     }
 
+    /// Waits until the role is to stop and has drained, and its last steps are in their files. Returns how many
+    /// tasks were cut.
+    pub async fn finish(&self) -> usize {
+        let cut = self.drain.finish().await;
+        let trace = self.trace.clone();
+        // The writer answers at once, or is gone with what it had.
+        let _ = tokio::task::spawn_blocking(move || trace.flush()).await;
+        cut
+    }
+
     /// Serves metrics and readiness. Bound as `admin`.
     pub fn serve_admin(&self) -> Result<(), StartError> {
         for listener in self.listen("admin", self.config.admin_listen(self.role))? {
@@ -260,7 +270,8 @@ mod tests {
         node.trace.record(crate::TraceEvent::new(1, trace_id, "accepted"));
 
         config.mta.rpc_listen = node.addresses("gRPC");
-        let mut client = TraceClient::new(operator_channel(&config, Role::Mta, Duration::from_secs(5)).unwrap());
+        let mut client =
+            TraceClient::new(operator_channel(&config, Role::Mta, Duration::from_secs(5)).unwrap());
         let request = FindStepsRequest { id: trace_id.to_string(), ..Default::default() };
         let mut answers = client.find_steps(request).await.unwrap().into_inner();
         let steps = answers.message().await.unwrap().unwrap().steps;
@@ -270,8 +281,11 @@ mod tests {
         );
         drop(client);
 
+        assert_eq!(crate::role::health(&config, Role::Mta).await, Ok(()));
         drain.stop();
-        assert_eq!(drain.finish().await, 0);
+        assert_eq!(node.finish().await, 0);
+        let unhealthy = crate::role::health(&config, Role::Mta).await.unwrap_err();
+        assert!(unhealthy.starts_with("mta at 127.0.0.1:") && unhealthy.contains("refused"), "{unhealthy}");
     }
 
     #[tokio::test]

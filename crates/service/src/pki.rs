@@ -16,12 +16,17 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 const CA_VALID: Duration = Duration::from_secs(3650 * 86_400);
 /// Of services, issued at every start and renewed while they run.
 pub const SERVICE_VALID: Duration = Duration::from_secs(90 * 86_400);
 /// Of hosts, seen by mail programs, which may have been told to trust just this one.
 pub const HOST_VALID: Duration = Duration::from_secs(397 * 86_400);
+/// A certificate that lasts no longer than this is warned of.
+const WARN_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 /// Clocks of machines differ: a certificate is valid a little before it was made.
 const BACKDATED: Duration = Duration::from_secs(3600);
 
@@ -171,6 +176,30 @@ fn common_name(name: &str) -> DistinguishedName {
     distinguished
 }
 
+/// When the first certificate of a PEM text ends; none if it cannot be read.
+pub fn valid_until(pem: &[u8]) -> Option<SystemTime> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// Says how long a certificate still lasts: in the metric `postroad_certificate_seconds_left`, and in the log
+/// when it is a month or less.
+pub(crate) fn watch_validity(which: &'static str, pem: &[u8], now: SystemTime) {
+    let Some(until) = valid_until(pem) else { return };
+    let left = until.duration_since(now).unwrap_or_default();
+    metrics::gauge!("postroad_certificate_seconds_left", "which" => which).set(left.as_secs_f64());
+    if left.is_zero() {
+        tracing::error!(
+            which,
+            "the certificate has expired: others will refuse it; put a new one in its place"
+        );
+    } else if left < WARN_BEFORE {
+        tracing::warn!(which, days = left.as_secs() / 86_400, "the certificate expires soon; renew it");
+    }
+}
+
 /// Readable by its owner alone, whole or not at all.
 pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     write_whole(path, text, 0o600)
@@ -213,6 +242,17 @@ mod tests {
         let mode = std::fs::metadata(pki.join("ca.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{:?}", second.issue_service(&[Role::Mta], "mx", now).unwrap()).contains("PRIVATE"));
+    }
+
+    #[test]
+    fn a_certificate_ends_when_it_was_said_to() {
+        let now = SystemTime::now();
+        let (ca, _) = Ca::new("mx", now).unwrap();
+        let until =
+            valid_until(ca.issue_service(&[Role::Mta], "mx", now).unwrap().chain_pem.as_bytes()).unwrap();
+        let off = until.duration_since(now + SERVICE_VALID).unwrap_or_else(|early| early.duration());
+        assert!(off <= Duration::from_secs(1), "{off:?}");
+        assert_eq!(valid_until(b"no certificate"), None);
     }
 
     #[test]

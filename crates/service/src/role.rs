@@ -71,11 +71,12 @@ where
             Ok(node) => node,
             Err(error) => return fail(EX_UNAVAILABLE, error),
         };
+        let whole = node.clone();
         tracing::info!(%role, node = node.name(), version = env!("CARGO_PKG_VERSION"), "starting");
         let outcome = run(node).await;
         // A role that ended by itself still has tasks that listen to the drain.
         drain.stop();
-        let cut = drain.finish().await;
+        let cut = whole.finish().await;
         match outcome {
             Ok(()) => {
                 tracing::info!(%role, cut, "stopped");

@@ -15,8 +15,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::pki::{Ca, PkiError, write_private};
+use crate::pki::{Ca, PkiError, valid_until, watch_validity, write_private};
 
+/// How often the certificate's remaining time is said.
+const SAY_EVERY: Duration = Duration::from_secs(12 * 3600);
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The node's own host certificate is renewed when less than this is left of it.
@@ -113,7 +115,14 @@ impl ClientTls {
             (modified(&tls.cert), modified(&tls.key))
         };
         let mut seen = stamp(&self);
+        let mut said = None;
         loop {
+            if said.is_none_or(|said| clock.monotonic().saturating_sub(said) >= SAY_EVERY) {
+                said = Some(clock.monotonic());
+                if let Ok(pem) = std::fs::read(&self.cert) {
+                    watch_validity("host", &pem, clock.now());
+                }
+            }
             tokio::select! {
                 () = drain.stopping() => return,
                 () = clock.sleep(LOOK_EVERY) => {}
@@ -125,7 +134,7 @@ impl ClientTls {
             match self.reload() {
                 Ok(()) => {
                     tracing::info!(file = %self.cert.display(), "the host's certificate was read again");
-                    seen = now;
+                    (seen, said) = (now, None);
                 }
                 // Perhaps the key is still to come: look again in a minute.
                 Err(error) => {
@@ -169,10 +178,8 @@ fn fits(chain_pem: &[u8], ca_pem: &str, name: &str, now: SystemTime) -> bool {
     let named = own.subject_alternative_name().ok().flatten().is_some_and(|names| {
         names.value.general_names.iter().any(|n| matches!(n, GeneralName::DNSName(dns) if *dns == name))
     });
-    let needed = now + RENEW_BEFORE;
-    let until = own.validity().not_after.timestamp();
-    let needed = needed.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    named && own.issuer() == ca.subject() && u64::try_from(until).is_ok_and(|until| until > needed)
+    let lasts = valid_until(chain_pem).is_some_and(|until| until > now + RENEW_BEFORE);
+    named && lasts && own.issuer() == ca.subject()
 }
 
 #[cfg(test)]

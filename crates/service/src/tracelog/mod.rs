@@ -12,7 +12,7 @@ mod find;
 mod service;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -146,11 +146,12 @@ impl TraceLog {
         let Some(shared) = &self.shared else { return };
         event.role = shared.role.name().to_owned();
         event.node = shared.node.clone();
-        match shared.orders.as_ref().map(|orders| orders.try_send(Order::Write(event))) {
-            Some(Ok(())) => {}
-            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
-                metrics::counter!("postroad_trace_lost_total", "role" => shared.role.name()).increment(1);
-            }
+        let taken = match &shared.orders {
+            Some(orders) => orders.try_send(Order::Write(event)).is_ok(),
+            None => false,
+        };
+        if !taken {
+            metrics::counter!("postroad_trace_lost_total", "role" => shared.role.name()).increment(1);
         }
     }
 

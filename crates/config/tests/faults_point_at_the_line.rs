@@ -1,0 +1,139 @@
+//! A wrong configuration is answered with file, line, column, what is wrong and what is expected.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use postroad_config::{Config, ConfigError};
+
+const NODE: &str = "[node]\nname = \"mx.alpha.test\"\nstate_dir = \"state\"\n";
+
+fn faults(text: &str) -> String {
+    Config::parse("postroad.toml", text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_wrong_value_is_underlined() {
+    let text = faults(&format!("{NODE}[mta]\nretry_max = \"30 minutes\"\n"));
+    let expected = "postroad.toml:5:13: \"30 minutes\" is no duration; expected a duration as a text with a unit \
+                    (ms, s, m, h, d, w), such as \"30m\"\n    5 | retry_max = \"30 minutes\"\n      |             ^^^^^^^^^^^^";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn the_caret_stands_under_the_fault_also_behind_tabs_and_umlauts() {
+    let text = faults("[node]\nname = \"mx.alpha.test\"\n[log]\n\tfilter = \"ä\"\n\tformat = \"xml\"\n");
+    assert!(
+        text.starts_with(
+            "postroad.toml:5:11: unknown variant `xml`; expected one of `auto`, `human`, `json`"
+        ),
+        "{text}"
+    );
+    assert!(text.ends_with("    5 | \tformat = \"xml\"\n      | \t         ^^^^^"), "{text}");
+}
+
+#[test]
+fn an_unknown_key_is_told_with_the_one_that_was_meant() {
+    let text = faults(&format!("{NODE}[mta]\nsmpt_listen = \"127.0.0.1:25\"\n"));
+    assert!(
+        text.starts_with("postroad.toml:5:1: unknown key `smpt_listen`; did you mean `smtp_listen`?"),
+        "{text}"
+    );
+    let text = faults(&format!("{NODE}[mtaa]\n"));
+    assert!(text.starts_with("postroad.toml:4:2: unknown key `mtaa`; did you mean `mta`?"), "{text}");
+}
+
+#[test]
+fn a_half_written_file_is_a_fault_of_its_last_line() {
+    for (text, line) in [
+        ("[node]\nname = \"mx.alp", "postroad.toml:2:"),
+        ("[node]\nname = \"mx.alpha.test\"\n[mta]\nsmtp_port =", "postroad.toml:4:"),
+        ("[node]\nname = \"mx.alpha.test\"\n[mta", "postroad.toml:3:"),
+    ] {
+        let shown = faults(text);
+        assert!(shown.contains(line), "{shown}");
+    }
+}
+
+#[test]
+fn an_empty_file_says_what_is_needed_first() {
+    assert!(
+        faults("")
+            .starts_with("postroad.toml:1:1: the section [node] is missing; expected [node] with name =")
+    );
+    let text = faults("[node]\nstate_dir = \"x\"\n");
+    assert!(text.contains("the key `name` is missing"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_what_to_do() {
+    let error = Config::load(std::path::Path::new("/nowhere/postroad.toml")).unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }));
+    assert!(error.to_string().starts_with("/nowhere/postroad.toml: No such file"), "{error}");
+}
+
+#[test]
+fn all_faults_of_the_whole_are_told_at_once() {
+    let text = faults(
+        r#"
+[node]
+name = "not a name"
+[tls]
+cert_file = "nowhere.pem"
+[dns]
+rotation = "cyclik"
+[mta]
+relay_networks = ["192.0.2.0/24", "0.0.0.0/0"]
+retry_first = "2h"
+recipients_max = 5
+postmaster = "nobody"
+"#,
+    );
+    for part in [
+        "postroad.toml:3:8: \"not a name\"",
+        "postroad.toml:5:13: cert_file and key_file belong together",
+        "nowhere.pem: No such file or directory",
+        "postroad.toml:7:12: unknown variant `cyclik`",
+        "postroad.toml:9:35: 0.0.0.0/0 is the whole Internet: an open relay",
+        "postroad.toml:10:15: longer than retry_max (30m)",
+        "postroad.toml:11:18: 5 is too little; expected 100 or more",
+        "postroad.toml:12:14: \"nobody\": no @",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn listeners_that_clash_are_told_and_free_ports_never_clash() {
+    let text = faults(&format!("{NODE}[mra]\nimap_listen = \"127.0.0.1:25\"\n"));
+    assert!(
+        text.contains("postroad.toml:5:15: 127.0.0.1:25 is taken by mta.smtp_listen (0.0.0.0:25)"),
+        "{text}"
+    );
+    let text = faults(&format!("{NODE}[mta]\nsmtp_listen = [\"127.0.0.1:2525\", \"127.0.0.1:2525\"]\n"));
+    assert!(text.contains("127.0.0.1:2525 is taken by mta.smtp_listen"), "{text}");
+    let free = "[mta]\nsmtp_listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\nsubmission_listen = \"[::]:25\"\n";
+    assert!(Config::parse("postroad.toml", &format!("{NODE}{free}")).is_ok());
+}
+
+#[test]
+fn a_zone_file_must_be_there_and_a_zone_is_given_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.zone"), "").unwrap();
+    let name = dir.path().join("postroad.toml");
+    let zone =
+        |origin: &str, file: &str| format!("[[dns.zones]]\norigin = \"{origin}\"\nfile = \"{file}\"\n");
+    let good = format!("{NODE}{}{}", zone("alpha.test", "a.zone"), zone(".", "a.zone"));
+    let config = Config::parse(&name.display().to_string(), &good).unwrap();
+    assert_eq!(config.dns.zones[0].file, dir.path().join("a.zone"));
+    assert_eq!(config.node.state_dir, dir.path().join("state"));
+    let bad = format!("{NODE}{}{}", zone("alpha.test", "b.zone"), zone("Alpha.test.", "a.zone"));
+    let text = Config::parse(&name.display().to_string(), &bad).unwrap_err().to_string();
+    assert!(text.contains("postroad.toml:6:8:") && text.contains("b.zone: No such file"), "{text}");
+    assert!(text.contains("postroad.toml:8:10: the zone Alpha.test. is given twice"), "{text}");
+}
+
+#[test]
+fn a_role_that_cannot_be_read_does_not_raise_faults_of_its_defaults() {
+    let text = faults(&format!(
+        "{NODE}[mra]\nimap_listen = \"127.0.0.1:25\"\n[mta]\nsmtp_listen = \"127.0.0.1:2525\"\nretry_max = 5\n"
+    ));
+    assert!(!text.contains("is taken by"), "{text}");
+}
