@@ -5,6 +5,8 @@
 //! later to those who guess, for which it is told the client's address.
 
 mod grpc;
+#[cfg(test)]
+mod grpc_tests;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -10,6 +10,8 @@
 pub mod client;
 mod convert;
 pub mod grpc;
+#[cfg(test)]
+mod grpc_tests;
 pub mod model;
 
 pub use client::{Body, FetchStream, MailboxClient, OpenFolder, WatchStream};

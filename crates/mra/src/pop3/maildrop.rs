@@ -20,7 +20,8 @@ pub(super) struct Body {
     trace: Option<TraceId>,
     octets: FetchStream,
     sent: u64,
-    /// All of it was asked for, not its top alone.
+    /// Not its header alone: a fetch that comes to its end has brought the whole message, also for a TOP
+    /// of more lines than there are, which is how some programs retrieve.
     whole: bool,
 }
 
@@ -143,11 +144,12 @@ async fn first_octets(
     uid: u32,
     scope: Scope,
 ) -> Result<(Body, FetchItem), BodyError> {
+    let whole = scope != (Scope::Top { lines: 0 });
     let request = FetchRequest {
         folder: INBOX.to_owned(),
         uid_validity,
         uids: vec![UidRange::one(uid)],
-        part: if scope == (Scope::Top { lines: 0 }) { Part::Header } else { Part::Full },
+        part: if whole { Part::Full } else { Part::Header },
         offset: 0,
         length: 0,
     };
@@ -164,7 +166,7 @@ async fn first_octets(
             Err(BodyError::Damaged)
         }
         Some(Ok(FetchItem::Message(_))) | None => Err(body_error(uid, &out_of_order())),
-        Some(Ok(first)) => Ok((Body { uid, trace, octets, sent: 0, whole: scope == Scope::Whole }, first)),
+        Some(Ok(first)) => Ok((Body { uid, trace, octets, sent: 0, whole }, first)),
         Some(Err(error)) => Err(body_error(uid, &error)),
     }
 }

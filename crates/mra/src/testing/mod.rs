@@ -3,6 +3,7 @@
 
 mod login;
 mod mailbox;
+pub(crate) mod rpc;
 mod server;
 
 pub(crate) use login::FakeLogins;
