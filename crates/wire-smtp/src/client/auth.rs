@@ -60,7 +60,8 @@ impl Client {
             return Ok(());
         };
         self.phase = Phase::Auth(Exchange { left });
-        self.command(command, Awaited::Auth);
+        self.dialogue.add("C: AUTH …".to_owned());
+        self.secret_command(&command, Awaited::Auth);
         Ok(())
     }
 
@@ -69,7 +70,10 @@ impl Client {
             return self.unfitting(Stage::Auth, reply);
         };
         match (reply.code, exchange.left.pop()) {
-            (334, Some(Secret(answer))) => self.command(answer, Awaited::Auth),
+            (334, Some(Secret(answer))) => {
+                self.dialogue.add("C: …".to_owned());
+                self.secret_command(&answer, Awaited::Auth);
+            }
             (200..300, None) => {
                 self.phase = Phase::Ready;
                 self.outputs.push_back(Output::Authenticated);

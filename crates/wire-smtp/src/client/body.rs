@@ -39,6 +39,7 @@ impl Client {
         let Phase::Message(transaction) = &mut self.phase else { return };
         match std::mem::replace(&mut transaction.progress, Progress::BodySent) {
             Progress::Data(stuffer) => {
+                self.dialogue.add("C: (the message)".to_owned());
                 self.outputs.push_back(Output::Write(Bytes::from_static(stuffer.finish())));
             }
             Progress::Chunks(held) => self.send_chunk(held.unwrap_or_default(), true),
@@ -61,8 +62,9 @@ impl Client {
 
     fn send_chunk(&mut self, chunk: Bytes, last: bool) {
         let word = if last { " LAST" } else { "" };
-        let command = format!("BDAT {}{word}\r\n", chunk.len());
-        self.outputs.push_back(Output::Write(command.into()));
+        let command = format!("BDAT {}{word}", chunk.len());
+        self.outputs.push_back(Output::Write(format!("{command}\r\n").into()));
+        self.dialogue.add(format!("C: {command}"));
         if !chunk.is_empty() {
             self.outputs.push_back(Output::Write(chunk));
         }

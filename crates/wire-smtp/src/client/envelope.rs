@@ -176,7 +176,7 @@ impl Client {
                     transaction.progress = Progress::Recipient(0);
                     transaction.body_done = false;
                     let command = self.mail_command();
-                    self.command(command, Awaited::Mail);
+                    self.command(&command, Awaited::Mail);
                 }
                 Progress::Recipient(index) if index < transaction.message.recipients.len() => {
                     transaction.progress = Progress::Recipient(index + 1);
@@ -185,7 +185,7 @@ impl Client {
                     {
                         let path = Path { address, utf8: transaction.utf8 };
                         let command = format!("RCPT TO:<{path}>");
-                        self.command(command, Awaited::Recipient(index));
+                        self.command(&command, Awaited::Recipient(index));
                     }
                 }
                 Progress::Recipient(_) if chunks || transaction.is_hopeless() => {

@@ -23,7 +23,7 @@ impl Client {
             Dialect::Smtp => "EHLO",
             Dialect::Lmtp => "LHLO",
         };
-        self.command(format!("{verb} {}", self.own_name()), Awaited::Ehlo);
+        self.command(&format!("{verb} {}", self.own_name()), Awaited::Ehlo);
     }
 
     pub(super) fn on_ehlo(&mut self, reply: Reply) {
@@ -34,7 +34,7 @@ impl Client {
             }
             300..400 => self.unfitting(Stage::Hello, reply),
             500..600 if self.config.dialect == Dialect::Smtp => {
-                self.command(format!("HELO {}", self.own_name()), Awaited::Helo);
+                self.command(&format!("HELO {}", self.own_name()), Awaited::Helo);
             }
             _ => self.end(Ending::Refused { stage: Stage::Hello, reply }),
         }

@@ -23,6 +23,7 @@ mod auth;
 mod body;
 mod capabilities;
 mod config;
+mod dialogue;
 mod envelope;
 mod hello;
 mod output;
@@ -46,6 +47,7 @@ pub use output::{
 };
 
 use auth::Exchange;
+use dialogue::Dialogue;
 use envelope::Transaction;
 
 /// The client's side of one SMTP or LMTP connection.
@@ -65,6 +67,7 @@ pub struct Client {
     awaited: VecDeque<Awaited>,
     commands: BytesMut,
     outputs: VecDeque<Output>,
+    dialogue: Dialogue,
 
     now: Instant,
     deadline: Option<Instant>,
@@ -140,6 +143,7 @@ impl Client {
             awaited: VecDeque::from([Awaited::Greeting]),
             commands: BytesMut::new(),
             outputs: VecDeque::new(),
+            dialogue: Dialogue::default(),
             now,
             deadline: None,
         };
@@ -164,6 +168,17 @@ impl Client {
     /// Whether the session waits to be told what is next.
     pub fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
+    }
+
+    /// Whether the session has ended.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Commands (`C: …`) and replies (`S: …`) since the last call, the last
+    /// [`SMTP_DIALOGUE_LINES_MAX`](postroad_types::limits::SMTP_DIALOGUE_LINES_MAX); without bodies and secrets.
+    pub fn take_dialogue(&mut self) -> Vec<String> {
+        self.dialogue.take()
     }
 
     /// What the session waits for, to say where it failed.
@@ -233,6 +248,7 @@ impl Client {
     }
 
     fn on_reply(&mut self, reply: Reply) {
+        self.dialogue.add(format!("S: {reply}"));
         let Some(awaited) = self.awaited.pop_front() else {
             return self.on_unasked(reply);
         };
@@ -273,10 +289,15 @@ impl Client {
     }
 
     /// Writes a command line and waits for its reply.
-    fn command(&mut self, line: impl std::fmt::Display, awaited: Awaited) {
-        use std::fmt::Write as _;
-        // Writing into a growing buffer cannot fail.
-        let _ = write!(self.commands, "{line}\r\n");
+    fn command(&mut self, line: &str, awaited: Awaited) {
+        self.dialogue.add(format!("C: {line}"));
+        self.secret_command(line, awaited);
+    }
+
+    /// The same, for a line that must not be seen.
+    fn secret_command(&mut self, line: &str, awaited: Awaited) {
+        self.commands.put_slice(line.as_bytes());
+        self.commands.put_slice(b"\r\n");
         self.awaited.push_back(awaited);
         if self.awaited.len() == 1 {
             self.rearm();
