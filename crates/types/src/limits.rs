@@ -35,6 +35,21 @@ pub const SMTP_DATA_PROGRESS_OCTETS: u64 = 1024;
 pub const SMTP_DRAIN_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 /// Commands that our client sends ahead of their replies (RFC 2920 §3.1: neither side may fill the other's window).
 pub const SMTP_PIPELINE_MAX: usize = 100;
+/// Lines of a dialogue with another server that are kept for the timeline; a failure is told by the last ones.
+pub const SMTP_DIALOGUE_LINES_MAX: usize = 40;
+/// Hosts that answered, over all hosts of a destination, before the rest of an attempt is put off.
+pub const RELAY_SESSIONS_MAX: usize = 5;
+/// One attempt at one destination, in seconds, all its hosts together; shorter than a lease.
+pub const RELAY_SECONDS_MAX: u64 = 2 * 3600;
+/// Messages over one connection to another server; many servers end it themselves after a hundred or so.
+pub const RELAY_MESSAGES_PER_CONNECTION_MAX: u32 = 100;
+/// Age of a connection to another server, in seconds, beyond which it takes no further message.
+pub const RELAY_CONNECTION_SECONDS_MAX: u64 = 300;
+/// Connections that wait for another message, to all servers together.
+pub const RELAY_IDLE_CONNECTIONS_MAX: usize = 500;
+/// Servers whose TLS has failed that are kept in mind, and for how many seconds.
+pub const RELAY_TLS_FAILURES_MAX: usize = 10_000;
+pub const RELAY_TLS_FAILURE_SECONDS: u64 = 3600;
 
 /// IMAP command line without its literals.
 pub const IMAP_LINE_OCTETS_MAX: usize = 65_536;
@@ -49,10 +64,6 @@ pub const IMAP_COMMAND_OCTETS_MAX: usize = 262_144;
 pub const IMAP_DISCARDED_OCTETS_MAX: u64 = 128 * 1024 * 1024;
 /// Wrong commands in a row before the session ends with BYE.
 pub const IMAP_ERRORS_MAX: u32 = 20;
-/// A session before authentication that says nothing for so long is ended, in seconds.
-pub const IMAP_LOGIN_SECONDS_MAX: u64 = 180;
-/// Autologout: RFC 3501 §5.4 asks for at least 30 minutes, in seconds.
-pub const IMAP_AUTOLOGOUT_SECONDS: u64 = 30 * 60;
 /// Items of one FETCH.
 pub const IMAP_FETCH_ITEMS_MAX: usize = 256;
 /// Keys of one SEARCH.
@@ -180,3 +191,6 @@ pub const BOUNCE_HEADER_OCTETS_MAX: usize = 64 * 1024;
 pub const BOUNCE_RECIPIENTS_MAX: usize = 200;
 /// Octets of freshly accepted small messages that are kept in memory for their first attempt.
 pub const FRESH_OCTETS_MAX: usize = 32 * 1024 * 1024;
+
+/// A message up to this size is held in memory while the mda takes it; a larger one in a file.
+pub const INTAKE_MEMORY_OCTETS_MAX: u64 = 1024 * 1024;
