@@ -6,7 +6,7 @@
 //! after a bare LF is stuffed as well: a client that takes LF for a line end would otherwise read `LF . CRLF`
 //! as the end of the message and what follows, which the sender of the message wrote, as our replies.
 
-use crate::session::Scope;
+use crate::output::Scope;
 
 pub(crate) struct BodyWriter {
     /// Lines of the text that may still go out; None without bound.

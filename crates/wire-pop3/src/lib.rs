@@ -30,11 +30,13 @@ mod body;
 mod command;
 mod line;
 mod maildrop;
+mod output;
 mod reply;
 mod sasl;
 mod session;
 mod verbs;
 
 pub use maildrop::{Message, Snapshot};
+pub use output::{Ask, BodyError, DeleteError, MaildropError, Output, Scope};
 pub use sasl::{Mechanism, Refusal, SaslAnswer, SaslMessage};
-pub use session::{Ask, BodyError, Config, DeleteError, MaildropError, Output, Scope, Session};
+pub use session::{Config, Session};

@@ -1,9 +1,10 @@
 //! `AUTH mechanism [initial-response]` (RFC 1734, RFC 5034).
 
 use crate::line::Line;
+use crate::output::Ask;
 use crate::reply::{Code, err, err_code};
 use crate::sasl::{Mechanism, Refusal, SaslAnswer, SaslMessage};
-use crate::session::{Ask, Session, State, bad_line};
+use crate::session::{Session, State, bad_line};
 
 pub(super) const TLS_FIRST: &str = "say STLS first: no password is taken over a connection without TLS";
 

@@ -1,7 +1,8 @@
 //! `QUIT` (RFC 1939 §4, §6): after login it deletes what is marked, and only it does.
 
+use crate::output::{Ask, DeleteError};
 use crate::reply::Code;
-use crate::session::{Ask, DeleteError, Session, State};
+use crate::session::{Session, State};
 
 impl Session {
     pub(crate) fn quit(&mut self) {

@@ -1,8 +1,9 @@
 //! `RETR msg` (RFC 1939 §5) and `TOP msg n` (§7), which is a RETR that stops early.
 
 use crate::body::BodyWriter;
+use crate::output::{Ask, BodyError, Scope};
 use crate::reply::Code;
-use crate::session::{Ask, BodyError, Scope, Session, State};
+use crate::session::{Session, State};
 
 impl Session {
     pub(crate) fn retr(&mut self, number: u32, scope: Scope) {

@@ -1,8 +1,9 @@
 //! `USER name` and `PASS string` (RFC 1939 §7): to the directory, a SASL PLAIN login.
 
 use super::auth::TLS_FIRST;
+use crate::output::Ask;
 use crate::sasl::{Mechanism, SaslMessage};
-use crate::session::{Ask, Session, State};
+use crate::session::{Session, State};
 
 impl Session {
     /// Says yes to every name: whether there is one is no stranger's business.
