@@ -17,6 +17,10 @@ pub struct Message {
     pub mod_seq: u64,
     /// This session is the first that is told of it.
     pub recent: bool,
+    /// In octets.
+    pub size: u64,
+    /// INTERNALDATE in microseconds since 1970.
+    pub internal_date_us: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -245,7 +249,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(uid: u32, mod_seq: u64, flags: &[&str]) -> Message {
-        Message { uid, flags: Flags::from_names(flags.iter().copied()), mod_seq, recent: false }
+        Message {
+            uid,
+            flags: Flags::from_names(flags.iter().copied()),
+            mod_seq,
+            recent: false,
+            size: 9,
+            internal_date_us: 0,
+        }
     }
 
     fn told(view: &mut View, may_expunge: bool) -> Vec<String> {

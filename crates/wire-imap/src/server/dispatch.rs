@@ -6,10 +6,6 @@ use crate::reader::{Reader, Refusal};
 use crate::response::{Code, Status};
 
 impl Server {
-    pub(super) fn is_authenticated(&self) -> bool {
-        self.state != State::NotAuthenticated
-    }
-
     /// `line` is a whole command without its last line end.
     pub(super) fn dispatch(&mut self, line: &[u8]) {
         self.phase = Phase::Executing;

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postroad_types::limits::{IMAP_AUTOLOGOUT_SECONDS, IMAP_ERRORS_MAX, IMAP_LOGIN_SECONDS_MAX};
+use postroad_types::limits::IMAP_ERRORS_MAX;
 
 use crate::command::{
     Append, Authenticate, Copy, Create, Fetch, List, Login, Lsub, Rename, Search, Select, Store,
@@ -240,13 +240,10 @@ impl Server {
         !matches!(self.phase, Phase::Closed | Phase::Tls) && self.input.len() - self.read < WAITING_OCTETS_MAX
     }
 
-    /// How long the client may say nothing, in seconds (RFC 3501 §5.4); then [`Server::timed_out`]. The clock
-    /// does not run while a command is carried out.
-    pub fn idle_seconds_max(&self) -> u64 {
-        match self.state {
-            State::NotAuthenticated => IMAP_LOGIN_SECONDS_MAX,
-            State::Authenticated | State::Selected => IMAP_AUTOLOGOUT_SECONDS,
-        }
+    /// Before that, the driver bounds the time to log in; after it, the time of silence, at least 30 minutes
+    /// (RFC 3501 §5.4). Then [`Server::timed_out`].
+    pub fn is_authenticated(&self) -> bool {
+        self.state != State::NotAuthenticated
     }
 
     /// The driver is carrying a command out.
@@ -255,7 +252,12 @@ impl Server {
     }
 
     pub fn timed_out(&mut self) {
-        self.bye(Status::bye("autologout: the connection was idle for too long"));
+        self.bye(Status::bye("autologout: you said nothing for too long"));
+    }
+
+    /// Ends the session: the mailbox that is selected is no more what it was (RFC 3501 §7.1.5).
+    pub fn mailbox_lost(&mut self) {
+        self.bye(Status::bye("the mailbox was removed or made anew, connect again"));
     }
 
     /// The service is going down: the session ends with BYE, after the command at hand.
