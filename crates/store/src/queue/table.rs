@@ -223,9 +223,9 @@ impl<S> QueueTable<S> {
             found.extend(messages.filter(|message| fits(filter, message)).take(limit).map(show));
             return Page { found, rest: None };
         }
-        let rest = self.scan(after, |message| {
-            if fits(filter, message) {
-                found.push(show(message));
+        let rest = self.scan(after, |entry| {
+            if fits(filter, &entry.message) {
+                found.push(show(&entry.message));
             }
             found.len() < limit
         });
@@ -234,18 +234,23 @@ impl<S> QueueTable<S> {
 
     /// A step of counting destinations; gives where to go on.
     pub fn tally(&self, into: &mut DestinationTally, after: Option<&QueueId>) -> Option<QueueId> {
-        self.scan(after, |message| {
-            into.add(message);
+        self.walk(after, |message, _| into.add(message))
+    }
+
+    /// Shows the next [`SCAN_STEP`] messages after `after`; gives where to go on.
+    pub fn walk(&self, after: Option<&QueueId>, mut see: impl FnMut(&QueuedMessage, &S)) -> Option<QueueId> {
+        self.scan(after, |entry| {
+            see(&entry.message, &entry.stored);
             true
         })
     }
 
-    fn scan(&self, after: Option<&QueueId>, mut see: impl FnMut(&QueuedMessage) -> bool) -> Option<QueueId> {
+    fn scan(&self, after: Option<&QueueId>, mut see: impl FnMut(&Entry<S>) -> bool) -> Option<QueueId> {
         let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Key::from(after)));
         let mut seen = 0;
         for entry in self.entries.range((from, Bound::Unbounded)).map(|(_, entry)| entry) {
             seen += 1;
-            if !see(&entry.message) {
+            if !see(entry) {
                 return None;
             }
             if seen == SCAN_STEP {

@@ -1,0 +1,3 @@
+//! The embedded spool against the suite of all spools, against damage, full disks and power cuts.
+
+mod suite;
