@@ -1,8 +1,10 @@
 //! Embedded storage, for one node: no other server is needed, and every file can be looked at.
 //!
+//! - [`spool`]: the queue, a log in segment files.
 //! - [`directory`]: domains, accounts and aliases in one SQLite file.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod directory;
+pub mod spool;
 mod sqlite;
