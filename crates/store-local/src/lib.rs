@@ -6,5 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod directory;
+pub mod index;
+pub mod maildir;
 pub mod spool;
 mod sqlite;
