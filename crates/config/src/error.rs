@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read at all.
-    #[error("{}: {source}; give the file with -c FILE, or begin with `postroad config example`", path.display())]
+    #[error("{}: {}", path.display(), unreadable(.source))]
     Unreadable { path: PathBuf, source: std::io::Error },
     /// It was read, and these are all the faults that were found.
     #[error("{}", show(.0))]
@@ -21,6 +21,16 @@ impl ConfigError {
             ConfigError::Unreadable { .. } => &[],
             ConfigError::Wrong(problems) => problems,
         }
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("{error}; give the file with -c FILE, or begin with `postroad config example`")
+        }
+        std::io::ErrorKind::InvalidData => "the file is not UTF-8; expected TOML, which is".to_owned(),
+        _ => error.to_string(),
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Mta {
     /// Who gets mail to `<postmaster>` without a domain, and is named in bounces.
     /// Empty: postmaster at the node's name.
     pub postmaster: String,
+    /// A message that comes from another Postroad keeps the trace id that stands in its newest Received header.
+    pub adopt_trace: bool,
 
     /// Connections to one destination at a time.
     pub destination_connections_max: usize,
@@ -139,6 +141,7 @@ impl Default for Mta {
             relay_networks: Vec::new(),
             allow_plaintext_auth: Vec::new(),
             postmaster: String::new(),
+            adopt_trace: true,
             destination_connections_max: 20,
             deliveries_max: 200,
             retry_first: Duration::from_secs(60),

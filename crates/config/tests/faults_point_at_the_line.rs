@@ -67,6 +67,15 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
     let error = Config::load(std::path::Path::new("/nowhere/postroad.toml")).unwrap_err();
     assert!(matches!(error, ConfigError::Unreadable { .. }));
     assert!(error.to_string().starts_with("/nowhere/postroad.toml: No such file"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("latin1.toml");
+    std::fs::write(&path, b"[node]\nname = \"b\xfccher\"\n").unwrap();
+    assert!(
+        Config::load(&path)
+            .unwrap_err()
+            .to_string()
+            .ends_with("latin1.toml: the file is not UTF-8; expected TOML, which is")
+    );
 }
 
 #[test]

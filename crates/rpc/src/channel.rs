@@ -144,8 +144,12 @@ impl Shared {
                 Ok(response) => return Ok(response),
                 Err(mut error) => {
                     let why = error.error().to_string();
-                    self.pool.suspect(&connection, why.clone());
-                    match error.take_message() {
+                    let unsent = error.take_message();
+                    // One call may fail on a connection that is fine: the callee broke it off alone.
+                    if unsent.is_some() || !connection.is_open() {
+                        self.pool.suspect(&connection, why.clone());
+                    }
+                    match unsent {
                         // It was not sent: another replica may have it.
                         Some(unsent) => request = unsent,
                         None => {

@@ -91,9 +91,18 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// A status is a header, percent-encoded, and headers are bounded; what is longer is shortened.
+const MESSAGE_OCTETS_MAX: usize = 2000;
+
 impl From<Fault> for Status {
     fn from(fault: Fault) -> Status {
-        Status::new(fault.kind.code(), fault.message)
+        let mut message = fault.message;
+        if message.len() > MESSAGE_OCTETS_MAX {
+            let end = (0..=MESSAGE_OCTETS_MAX).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+            message.truncate(end);
+            message.push('…');
+        }
+        Status::new(fault.kind.code(), message)
     }
 }
 
@@ -129,6 +138,12 @@ mod tests {
             let fault = Fault::new(kind, "why");
             assert_eq!(Fault::from(Status::from(fault.clone())), fault);
         }
+    }
+
+    #[test]
+    fn a_message_too_long_for_a_header_is_shortened_at_a_character() {
+        let status = Status::from(Fault::new(FaultKind::Invalid, "ä".repeat(3000)));
+        assert!(status.message().len() <= MESSAGE_OCTETS_MAX + 3 && status.message().ends_with("ä…"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod channel;
 pub mod convert;
 mod deadline;
 pub mod fault;
+mod flow;
 pub mod in_process;
 pub mod peer;
 mod pool;

@@ -1,7 +1,8 @@
 //! The connections to the replicas of one role, kept up by a task of their own.
 //!
 //! A round: resolve all names; connect to every address that has no connection; ask every connection for
-//! its health. Only what answered SERVING is picked for calls. A connection that breaks is left out at once,
+//! its health. Only what answered SERVING is picked for calls; what is merely slow to answer is picked
+//! while nothing better is there, so that a busy disk does not turn every replica away at once. A connection that breaks is left out at once,
 //! by the end of its own task, and the next round begins at once as well; an address that refuses is tried
 //! again after 50 ms, 100 ms … up to the interval of the rounds.
 
@@ -23,16 +24,13 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::channel::{ChannelOptions, Target};
+use crate::flow::{CONNECTION_WINDOW, FRAME, STREAM_WINDOW};
 use crate::tls;
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// A broken path shows after at most these two together, also when no packet says so.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_WITHIN: Duration = Duration::from_secs(5);
-/// Bodies of mail pass here: a window of a stream, of all streams together, and a frame, in octets.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
-const FRAME: u32 = 64 * 1024;
 
 /// One replica's connection.
 pub(crate) struct Connection {
@@ -97,7 +95,7 @@ impl Pool {
         self.last_failure.load_full()
     }
 
-    /// A call failed on this connection: leave it out and look at once what is there.
+    /// This connection takes no calls any more: leave it out and look at once what is there.
     pub(crate) fn suspect(&self, connection: &Arc<Connection>, why: String) {
         self.last_failure.store(Arc::new(format!("{}: {why}", connection.label)));
         self.live
@@ -135,14 +133,20 @@ impl Pool {
                     Some(connection) => connection,
                     None => self.connect(place, target, options).await?,
                 };
-                health(&connection, options.connect_timeout).await.map(|()| connection)
+                let health = health(&connection, options.connect_timeout).await;
+                Ok((connection, health))
             }
         });
-        let mut live = Vec::with_capacity(places.len());
+        let (mut live, mut slow) = (Vec::with_capacity(places.len()), Vec::new());
         for (place, outcome) in places.iter().zip(futures_util::future::join_all(checks).await) {
             match outcome {
-                Ok(connection) => live.push(connection),
-                Err(why) => {
+                Ok((connection, Health::Serving)) => live.push(connection),
+                Ok((connection, Health::Slow)) => {
+                    missing = true;
+                    tracing::warn!(callee = %self.role, %place, "a service is slow to answer a health check");
+                    slow.push(connection);
+                }
+                Ok((_, Health::Not(why))) | Err(why) => {
                     missing = true;
                     self.note_failure(
                         format!("{place}: {why}"),
@@ -151,7 +155,7 @@ impl Pool {
                 }
             }
         }
-        self.publish(live);
+        self.publish(if live.is_empty() { slow } else { live });
         missing
     }
 
@@ -259,7 +263,7 @@ impl std::fmt::Display for Place {
 }
 
 /// Asks the replica itself whether it takes calls; one that drains says no (gRPC health checking protocol).
-async fn health(connection: &Arc<Connection>, within: Duration) -> Result<(), String> {
+async fn health(connection: &Arc<Connection>, within: Duration) -> Health {
     let sender = connection.sender();
     let service = tower::service_fn(move |request: Request<Body>| {
         let mut sender = sender.clone();
@@ -267,12 +271,20 @@ async fn health(connection: &Arc<Connection>, within: Duration) -> Result<(), St
     });
     let mut client = HealthClient::new(service);
     let asked = client.check(HealthCheckRequest { service: String::new() });
-    let answer = tokio::time::timeout(within, asked)
-        .await
-        .map_err(|_| format!("no answer to a health check after {within:?}"))?
-        .map_err(|status| format!("health check: {}", status.message()))?;
-    match answer.into_inner().status() {
-        ServingStatus::Serving => Ok(()),
-        other => Err(format!("it says {}", other.as_str_name())),
+    match tokio::time::timeout(within, asked).await {
+        Err(_) => Health::Slow,
+        Ok(Err(status)) => Health::Not(format!("health check: {}", status.message())),
+        Ok(Ok(answer)) => match answer.into_inner().status() {
+            ServingStatus::Serving => Health::Serving,
+            other => Health::Not(format!("it says {}", other.as_str_name())),
+        },
     }
+}
+
+/// What a replica says of itself.
+enum Health {
+    Serving,
+    /// Nothing yet; the connection stands.
+    Slow,
+    Not(String),
 }

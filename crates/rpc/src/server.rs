@@ -24,17 +24,13 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::Service;
 
+use crate::flow::{CONNECTION_WINDOW, FRAME, STREAM_WINDOW, STREAMS_MAX};
 use crate::in_process::InProcessIncoming;
 use crate::{Peer, ServiceTls, calls, deadline, peer};
 
 const TLS_HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEPALIVE_WITHIN: Duration = Duration::from_secs(10);
-/// Calls under way on one connection.
-const STREAMS_MAX: u32 = 1000;
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
-const FRAME: u32 = 64 * 1024;
 /// Connections of one server; the services of an installation are few.
 const CONNECTIONS_MAX: usize = 1000;
 

@@ -110,6 +110,7 @@ fn answer(request: &Request<Incoming>, readiness: &Readiness, stopping: bool) ->
         "/metrics" => match metrics() {
             Ok(handle) => {
                 handle.run_upkeep();
+                crate::process::measure();
                 let mut response = text(StatusCode::OK, handle.render());
                 let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -157,7 +158,8 @@ mod tests {
         tokio::spawn(serve(listener, readiness.clone(), drain.clone()));
         super::metrics().unwrap();
         metrics::counter!("postroad_test_total").increment(3);
-        assert!(get(address, "/metrics").await.contains("postroad_test_total 3"));
+        let text = get(address, "/metrics").await;
+        assert!(text.contains("postroad_test_total 3") && text.contains("process_open_fds "), "{text}");
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
         readiness.require("spool", || Ok(()));
         assert!(get(address, "/readyz").await.ends_with("ok spool\n"));

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`node`] | one role's surroundings, over sockets or in one process |
 //! | [`role`] | the `main` of the thin binaries: flags, configuration, signals, exit codes, `health` |
+//! | [`process`] | what a process needs before anything else, and what it uses |
 //! | [`listener`], [`conn`] | accepting within bounds; plain TCP or TLS, with STARTTLS in place |
 //! | [`drain`] | stopping: first softly, then for good |
 //! | [`tls`], [`identity`], [`pki`] | certificates that clients see, and other services; the installation's own CA |
@@ -23,6 +24,7 @@ pub mod identity;
 pub mod listener;
 pub mod node;
 pub mod pki;
+pub mod process;
 pub mod role;
 pub mod telemetry;
 pub mod tls;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,6 +93,11 @@ impl Listener {
 
     pub fn what(&self) -> &str {
         &self.what
+    }
+
+    /// A second handle on the same socket: to turn clients away with, when this one has stopped accepting.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        TcpListener::from_std(std::net::TcpListener::from(self.tcp.as_fd().try_clone_to_owned()?))
     }
 
     /// The socket itself, for those who accept on their own.

@@ -18,7 +18,7 @@ use postroad_types::Role;
 
 use crate::drain::Drain;
 use crate::node::{Node, channel_options};
-use crate::{identity, telemetry, tls};
+use crate::{identity, process, telemetry};
 
 /// Where the configuration is when nobody says.
 pub const CONFIG_FILE: &str = "/etc/postroad/postroad.toml";
@@ -43,7 +43,7 @@ where
     R: Future<Output = Result<(), E>>,
     E: Display,
 {
-    tls::install_provider();
+    process::prepare();
     let matches = command(role).get_matches();
     let path = matches.get_one::<PathBuf>("config").cloned().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
     if matches.subcommand_matches("check").is_some() {
@@ -93,7 +93,7 @@ pub fn process<F>(path: &Path, body: F) -> ExitCode
 where
     F: AsyncFnOnce(Arc<Config>, Drain) -> ExitCode,
 {
-    tls::install_provider();
+    process::prepare();
     let config = match Config::load(path) {
         Ok(config) => Arc::new(config),
         Err(error) => return fail(EX_CONFIG, error),

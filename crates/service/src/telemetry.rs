@@ -34,3 +34,13 @@ pub fn init(log: &Log) -> Result<(), TelemetryError> {
     };
     Ok(())
 }
+
+/// A panic becomes a log line like any other, so that it is seen where logs are read. It ends the task that it
+/// happened in, a session or a delivery, and nothing else.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("no message");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, "a fault of Postroad's own ended a task, please report it: {text}");
+    }));
+}

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::TraceEvent;
@@ -21,7 +22,8 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn open(dir: &Path, max_bytes: u64) -> io::Result<Files> {
-        std::fs::create_dir_all(dir)?;
+        // Who writes to whom is nobody else's business.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         // A new file for each run: what a crash tore at the end of the last one stays alone.
         let number = list(dir)?.last().map_or(1, |(number, _)| number + 1);
         let out = create(dir, number)?;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postroad_types::{QueueId, Role, TraceId};
 use serde::{Deserialize, Serialize};
@@ -187,8 +187,14 @@ impl Drop for Shared {
 /// The writer's thread.
 fn write_all(mut files: files::Files, queue: &Receiver<Order>) {
     let mut failing = false;
+    let mut flushed = Instant::now();
     loop {
         let (outcome, ends) = match queue.recv_timeout(FLUSH_EVERY) {
+            // Under steady load there is no pause to flush in.
+            Ok(Order::Write(event)) if flushed.elapsed() >= FLUSH_EVERY => {
+                flushed = Instant::now();
+                (files.append(&event).and_then(|()| files.flush()), false)
+            }
             Ok(Order::Write(event)) => (files.append(&event), false),
             Ok(Order::Flush(done)) => {
                 let outcome = files.flush();
