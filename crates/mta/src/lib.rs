@@ -9,12 +9,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod admin;
 pub mod bounce;
 pub mod clock;
 pub mod consignment;
 pub mod deliver;
 pub mod directory;
+pub mod inbound;
 pub mod message;
+pub mod outbound;
 pub mod policy;
 pub mod queue;
 pub mod route;
+mod run;
+#[cfg(test)]
+mod testing;
+
+pub use run::{MtaError, run_with};

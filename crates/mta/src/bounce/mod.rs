@@ -12,9 +12,9 @@
 //! queue's business.
 
 mod status;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -122,7 +122,8 @@ pub fn build(original: &Original<'_>) -> Result<Vec<u8>, String> {
         message = message.raw_header(raw("References", &id));
     }
     // The envelope is the queue's; lettre wants to see one, and cannot express every address that we carry.
-    let envelope = lettre::address::Envelope::new(None, vec![mailer(host)?]).map_err(|error| error.to_string())?;
+    let envelope =
+        lettre::address::Envelope::new(None, vec![mailer(host)?]).map_err(|error| error.to_string())?;
     let message = message.envelope(envelope).multipart(report).map_err(|error| error.to_string())?;
     Ok(message.formatted())
 }
@@ -157,6 +158,9 @@ fn body(octets: Vec<u8>) -> Body {
 fn original_id(head: &[u8]) -> Option<String> {
     let field = header::fields(head).find(|field| field.is("Message-ID"))?;
     let id = std::str::from_utf8(field.value.trim_ascii()).ok()?;
-    let fine = id.starts_with('<') && id.ends_with('>') && id.len() < 250 && id.bytes().all(|b| (33..=126).contains(&b));
+    let fine = id.starts_with('<')
+        && id.ends_with('>')
+        && id.len() < 250
+        && id.bytes().all(|b| (33..=126).contains(&b));
     fine.then(|| id.to_owned())
 }

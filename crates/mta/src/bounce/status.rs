@@ -50,10 +50,13 @@ fn recipient(out: &mut String, original: &Original<'_>, concerned: &Concerned<'_
     }
     let address = recipient.address.to_string();
     field("Final-Recipient", &format!("{}; {address}", kind(&address)));
-    field("Action", match original.notice {
-        Notice::Failed => "failed",
-        Notice::Delayed => "delayed",
-    });
+    field(
+        "Action",
+        match original.notice {
+            Notice::Failed => "failed",
+            Notice::Delayed => "delayed",
+        },
+    );
     field("Status", &status(original.notice, concerned).to_string());
     // "mx.beta.test [192.0.2.1]:25"
     match attempt.host.split_once(' ') {

@@ -70,8 +70,12 @@ fn a_bounce_says_who_failed_and_what_was_heard() {
     let ours = attempt(SELF_HOST, Reply::plain(556, "no mail"));
     let mut through_alias = recipient("x@gamma.test");
     through_alias.original = Some("list@alpha.test".into());
-    let text =
-        built(Notice::Failed, false, &[(recipient("nobody@beta.test"), refused), (through_alias, ours)], HEAD);
+    let text = built(
+        Notice::Failed,
+        false,
+        &[(recipient("nobody@beta.test"), refused), (through_alias, ours)],
+        HEAD,
+    );
     for expected in [
         "From: \"Mail Delivery System\" <MAILER-DAEMON@mx.alpha.test>\r\n",
         "To: <alice@alpha.test>\r\n",
@@ -100,14 +104,21 @@ const SELF_HOST: &str = crate::queue::SELF;
 fn a_message_whose_time_is_over_says_so() {
     let last = attempt("mx.beta.test [192.0.2.1]:25", Reply::new(421, EnhancedCode::new(4, 3, 2), "later"));
     let text = built(Notice::Failed, false, &[(recipient("bob@beta.test"), last)], HEAD);
-    assert!(text.contains("Status: 4.4.7\r\n") && text.contains("could not be delivered in 24 hours"), "{text}");
+    assert!(
+        text.contains("Status: 4.4.7\r\n") && text.contains("could not be delivered in 24 hours"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_warning_says_that_it_is_still_tried_and_until_when() {
     let last = attempt("mx.beta.test [192.0.2.1]:25", Reply::new(421, EnhancedCode::new(4, 3, 2), "later"));
     let text = built(Notice::Delayed, false, &[(recipient("bob@beta.test"), last)], HEAD);
-    for expected in ["Action: delayed\r\nStatus: 4.3.2\r\n", "Will-Retry-Until: Tue, 6 Jan 1970", "need not send it again"] {
+    for expected in [
+        "Action: delayed\r\nStatus: 4.3.2\r\n",
+        "Will-Retry-Until: Tue, 6 Jan 1970",
+        "need not send it again",
+    ] {
         assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
     }
 }
@@ -116,13 +127,22 @@ fn a_warning_says_that_it_is_still_tried_and_until_when() {
 fn utf8_addresses_use_the_global_forms_and_the_notice_stays_ascii_on_the_wire() {
     let refused = attempt("mx [192.0.2.1]:25", Reply::new(550, EnhancedCode::new(5, 1, 1), "όχι"));
     let text = built(Notice::Failed, true, &[(recipient("δοκιμή@beta.test"), refused)], HEAD);
-    assert!(text.contains("message/global-delivery-status") && text.contains("message/global-headers"), "{text}");
-    assert!(text.contains("Content-Transfer-Encoding: base64") || text.contains("quoted-printable"), "{text}");
+    assert!(
+        text.contains("message/global-delivery-status") && text.contains("message/global-headers"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Content-Transfer-Encoding: base64") || text.contains("quoted-printable"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_hostile_reply_adds_no_fields_and_odd_headers_survive_encoded() {
-    let evil = attempt("mx [192.0.2.1]:25", Reply::plain(550, format!("x\rAction: delivered\n{}", "y".repeat(5000))));
+    let evil = attempt(
+        "mx [192.0.2.1]:25",
+        Reply::plain(550, format!("x\rAction: delivered\n{}", "y".repeat(5000))),
+    );
     let head = b"Subject: \xff\xfe\r\nX-Long: cut off in the mid";
     let text = built(Notice::Failed, false, &[(recipient("bob@beta.test"), evil)], head);
     assert_eq!(text.matches("\r\nAction:").count(), 1, "{text}");

@@ -42,7 +42,11 @@ impl CachedDirectory {
     }
 
     /// Who a recipient is.
-    pub async fn resolve(&self, address: &Address, trace: TraceId) -> Result<RecipientVerdict, DirectoryError> {
+    pub async fn resolve(
+        &self,
+        address: &Address,
+        trace: TraceId,
+    ) -> Result<RecipientVerdict, DirectoryError> {
         let Some(domain) = address.domain() else {
             return Ok(RecipientVerdict::NotOurs);
         };

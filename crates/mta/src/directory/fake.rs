@@ -46,7 +46,11 @@ impl FakeDirectory {
     }
 
     fn check(&self) -> Result<(), DirectoryError> {
-        if self.down.load(Ordering::SeqCst) { Err(DirectoryError("down for the test".into())) } else { Ok(()) }
+        if self.down.load(Ordering::SeqCst) {
+            Err(DirectoryError("down for the test".into()))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -40,7 +40,10 @@ impl DirectoryClient for GrpcDirectory {
     async fn resolve(&self, address: &Address, trace: TraceId) -> Result<RecipientVerdict, DirectoryError> {
         let request = trace::with_trace(ResolveRecipientRequest { address: address.to_string() }, trace);
         let reply = self.stub.clone().resolve_recipient(request).await.map_err(|s| unavailable(&s))?;
-        reply.into_inner().try_into().map_err(|error: postroad_rpc::convert::ContractError| DirectoryError(error.to_string()))
+        reply
+            .into_inner()
+            .try_into()
+            .map_err(|error: postroad_rpc::convert::ContractError| DirectoryError(error.to_string()))
     }
 
     async fn may_send(&self, account: AccountId, address: &Address) -> Result<bool, DirectoryError> {
@@ -65,7 +68,8 @@ impl DirectoryClient for GrpcDirectory {
         requests.send(first).await.map_err(gone)?;
         let mut request = tonic::Request::new(ReceiverStream::new(outgoing));
         request.set_timeout(EXCHANGE_TIMEOUT);
-        let replies = self.stub.clone().authenticate(request).await.map_err(|s| unavailable(&s))?.into_inner();
+        let replies =
+            self.stub.clone().authenticate(request).await.map_err(|s| unavailable(&s))?.into_inner();
         let mut exchange = GrpcExchange { requests, replies };
         let reply = exchange.reply().await?;
         Ok((Box::new(exchange), reply))

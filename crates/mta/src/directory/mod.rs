@@ -32,7 +32,10 @@ pub struct Account {
 pub enum SaslReply {
     Challenge(Vec<u8>),
     /// `server_data` is SCRAM's last word; empty for other mechanisms.
-    Success { account: Account, server_data: Vec<u8> },
+    Success {
+        account: Account,
+        server_data: Vec<u8>,
+    },
     /// Wrong password or unknown user: not told apart.
     WrongCredentials,
     UnknownMechanism,

@@ -12,11 +12,10 @@ pub fn rfc5322(at: Micros) -> String {
         .get(usize::from(date.weekday().number_days_from_monday()))
         .copied()
         .unwrap_or("Mon");
-    let month =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-            .get(usize::from(u8::from(date.month())) - 1)
-            .copied()
-            .unwrap_or("Jan");
+    let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        .get(usize::from(u8::from(date.month())) - 1)
+        .copied()
+        .unwrap_or("Jan");
     let (hour, minute, second) = date.to_hms();
     let (day, year) = (date.day(), date.year());
     format!("{weekday}, {day} {month} {year} {hour:02}:{minute:02}:{second:02} +0000")

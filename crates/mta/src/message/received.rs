@@ -27,28 +27,11 @@ pub struct Origin {
     pub hello: String,
     /// What it means, where it is a domain or an address literal.
     pub hello_host: Option<Host>,
-    pub extended: bool,
-    /// "TLSv1.3 with cipher TLS13_AES_256_GCM_SHA384"; absent in clear.
+    /// The WITH protocol: `ESMTPSA` (RFC 3848, RFC 6531 §4.3).
+    pub protocol: &'static str,
+    /// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384`; absent in clear.
     pub tls: Option<String>,
-    pub authenticated: bool,
     pub smtputf8: bool,
-}
-
-impl Origin {
-    /// The WITH protocol (RFC 3848, RFC 6531 §4.3).
-    pub fn protocol(&self) -> &'static str {
-        match (self.smtputf8, self.extended, self.tls.is_some(), self.authenticated) {
-            (true, _, false, false) => "UTF8SMTP",
-            (true, _, false, true) => "UTF8SMTPA",
-            (true, _, true, false) => "UTF8SMTPS",
-            (true, _, true, true) => "UTF8SMTPSA",
-            (false, false, _, _) => "SMTP",
-            (false, true, false, false) => "ESMTP",
-            (false, true, false, true) => "ESMTPA",
-            (false, true, true, false) => "ESMTPS",
-            (false, true, true, true) => "ESMTPSA",
-        }
-    }
 }
 
 /// The header field with its CRLFs. `only_recipient` is given when there is no other: FOR must not tell one
@@ -71,11 +54,8 @@ pub fn write(
     if let Some(tls) = &origin.tls {
         let _ = write!(out, "\r\n\t(using {tls})");
     }
-    let _ = write!(
-        out,
-        "\r\n\tby {by} (Postroad) with {} id {id}\r\n\t{TRACE_OPENS}{trace})",
-        origin.protocol()
-    );
+    let _ =
+        write!(out, "\r\n\tby {by} (Postroad) with {} id {id}\r\n\t{TRACE_OPENS}{trace})", origin.protocol);
     if let Some(recipient) = only_recipient
         && (origin.smtputf8 || !recipient.is_internationalised())
     {
@@ -98,9 +78,7 @@ pub fn trace_of(head: &[u8]) -> Option<TraceId> {
 
 /// A client's text inside a comment: what could end or nest the comment is replaced.
 fn as_comment(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_ascii_alphanumeric() || ".-_:[]+@=".contains(c) { c } else { '?' })
-        .collect()
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_:[]+@=".contains(c) { c } else { '?' }).collect()
 }
 
 #[cfg(test)]
@@ -112,9 +90,8 @@ mod tests {
             peer: "192.0.2.7".parse().unwrap(),
             hello: "client.example".into(),
             hello_host: "client.example".parse().ok(),
-            extended: true,
+            protocol: "ESMTPSA",
             tls: Some("TLSv1.3 with cipher X".into()),
-            authenticated: true,
             smtputf8: false,
         }
     }
@@ -160,7 +137,7 @@ mod tests {
         let (id, trace) = ids();
         let to: Address = "δοκιμή@beta.test".parse().unwrap();
         assert!(!write(&origin(), "mx", &id, trace, Some(&to), 0).contains("for <"));
-        let utf8 = Origin { smtputf8: true, ..origin() };
+        let utf8 = Origin { smtputf8: true, protocol: "UTF8SMTPSA", ..origin() };
         let text = write(&utf8, "mx", &id, trace, Some(&to), 0);
         assert!(text.contains("with UTF8SMTPSA") && text.contains("for <δοκιμή@beta.test>"));
     }

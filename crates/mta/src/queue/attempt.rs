@@ -40,7 +40,9 @@ impl Queue {
             for job in jobs {
                 let (lane, window_max) = match &job.place {
                     Place::Mailboxes => (&self.mailboxes_lane, self.settings.mailbox_deliveries_max),
-                    Place::Hosts(destination) => (&destination.key, self.settings.destination_connections_max),
+                    Place::Hosts(destination) => {
+                        (&destination.key, self.settings.destination_connections_max)
+                    }
                 };
                 let lane = lane.clone();
                 if let Err(back) = ready.push(&lane, window_max, job, Instant::now()) {
@@ -127,9 +129,11 @@ impl Queue {
             let result = DeliveryResult::Deferred(reply);
             Report::all(consignment.recipients.len(), result, SELF, Contact::NotTried)
         });
-        let mut outcomes: Vec<(usize, Outcome)> = job.recipients.iter().copied().zip(report.outcomes).collect();
+        let mut outcomes: Vec<(usize, Outcome)> =
+            job.recipients.iter().copied().zip(report.outcomes).collect();
         for index in job.recipients.iter().skip(outcomes.len()) {
-            let result = DeliveryResult::Deferred(reply(451, (4, 3, 0), "nothing was said about this recipient"));
+            let result =
+                DeliveryResult::Deferred(reply(451, (4, 3, 0), "nothing was said about this recipient"));
             outcomes.push((*index, Outcome { result, host: SELF.to_owned() }));
         }
         self.settle(&job.pass, outcomes).await;
@@ -172,11 +176,9 @@ impl Queue {
         };
         let reply = reply(451, (4, 3, 0), error.to_string());
         let contact = match &error {
-            DeliveryError::Unavailable(_) => Contact::Unreachable(Attempt {
-                at: self.now(),
-                host: "mda".to_owned(),
-                reply: reply.clone(),
-            }),
+            DeliveryError::Unavailable(_) => {
+                Contact::Unreachable(Attempt { at: self.now(), host: "mda".to_owned(), reply: reply.clone() })
+            }
             DeliveryError::Refused(_) => Contact::Reached,
             DeliveryError::Content(_) => Contact::NotTried,
         };

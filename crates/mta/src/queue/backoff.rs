@@ -27,7 +27,8 @@ mod tests {
     fn the_wait_doubles_up_to_its_bound() {
         let backoff = Backoff { first: Duration::from_secs(60), max: Duration::from_secs(1800) };
         let mut chance = rand::rngs::StdRng::seed_from_u64(7);
-        for (before, full) in [(0, 60), (1, 120), (2, 240), (4, 960), (5, 1800), (6, 1800), (u32::MAX, 1800)] {
+        for (before, full) in [(0, 60), (1, 120), (2, 240), (4, 960), (5, 1800), (6, 1800), (u32::MAX, 1800)]
+        {
             for _ in 0..50 {
                 let wait = backoff.wait(before, &mut chance).as_secs_f64();
                 assert!((0.8 * f64::from(full)..=f64::from(full)).contains(&wait), "{before}: {wait}");

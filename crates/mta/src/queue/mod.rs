@@ -180,6 +180,12 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// An operator wants attempts now, whatever destinations answered before.
+    pub fn hurry(&self) {
+        self.ready().reopen();
+        self.wake();
+    }
+
     fn now(&self) -> Micros {
         crate::clock::now(&*self.clock)
     }

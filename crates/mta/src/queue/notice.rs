@@ -83,7 +83,9 @@ impl Queue {
                 self.record(pass, vec![Change::Warned]).await;
             }
             // It is tried again with the next attempt.
-            Err(error) => tracing::error!(queue_id = %pass.message.id, %error, "a warning could not be queued"),
+            Err(error) => {
+                tracing::error!(queue_id = %pass.message.id, %error, "a warning could not be queued")
+            }
         }
     }
 

@@ -91,7 +91,13 @@ impl<J> Ready<J> {
     }
 
     /// Puts a job into its lane, of which at most `window_max` run at once; or hands it back.
-    pub fn push(&mut self, lane: &Arc<str>, window_max: usize, job: J, now: Instant) -> Result<(), (J, Refusal)> {
+    pub fn push(
+        &mut self,
+        lane: &Arc<str>,
+        window_max: usize,
+        job: J,
+        now: Instant,
+    ) -> Result<(), (J, Refusal)> {
         if self.lanes.len() >= LANES_MAX {
             self.lanes.retain(|_, lane| !lane.is_idle() || lane.closed.is_some());
         }
@@ -162,6 +168,14 @@ impl<J> Ready<J> {
         }
         self.line_up(key);
         back
+    }
+
+    /// Opens every closed lane: an operator wants to see an attempt now.
+    pub fn reopen(&mut self) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.closed.is_some()) {
+            lane.closed = None;
+            lane.window = 1;
+        }
     }
 
     /// Everything that waits, for a stop.

@@ -77,9 +77,8 @@ impl Queue {
         self.notify(pass).await;
         let id = &pass.message.id;
         self.fresh.forget(id);
-        let left = pass.state(|state| {
-            !state.stale && state.ended < pass.message.recipients.len() + state.added.len()
-        });
+        let left = pass
+            .state(|state| !state.stale && state.ended < pass.message.recipients.len() + state.added.len());
         if left && let Err(error) = self.spool.release(id, pass.token).await {
             tracing::debug!(queue_id = %id, %error, "the lease is not ours any more");
         }
@@ -101,7 +100,10 @@ impl Queue {
         self.workers.close();
         if tokio::time::timeout(grace, self.workers.wait()).await.is_err() {
             let running = self.ready().running();
-            tracing::warn!(running, "attempts did not finish in time; they are repeated after the next start");
+            tracing::warn!(
+                running,
+                "attempts did not finish in time; they are repeated after the next start"
+            );
         }
         self.relay.close_idle().await;
         if let Err(error) = self.spool.flush().await {

@@ -65,10 +65,8 @@ impl Queue {
 
     /// Puts recipients off for a reason of our own.
     pub(super) async fn defer(&self, pass: &Arc<Pass>, indices: &[usize], attempt: &Attempt) {
-        let outcome = Outcome {
-            result: DeliveryResult::Deferred(attempt.reply.clone()),
-            host: attempt.host.clone(),
-        };
+        let outcome =
+            Outcome { result: DeliveryResult::Deferred(attempt.reply.clone()), host: attempt.host.clone() };
         self.settle(pass, indices.iter().map(|index| (*index, outcome.clone())).collect()).await;
     }
 

@@ -26,7 +26,7 @@ pub struct MxHost {
 }
 
 /// One address to try.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hop {
     /// Checked against the certificate where policy asks for it.
     pub name: Arc<str>,

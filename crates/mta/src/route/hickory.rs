@@ -67,7 +67,9 @@ impl HickoryLookup {
         for (host, port) in &self.names {
             match tokio::net::lookup_host((host.as_str(), *port)).await {
                 Ok(found) => servers.extend(found.map(server)),
-                Err(error) => return Err(format!("the resolver {host}:{port} can not be looked up: {error}")),
+                Err(error) => {
+                    return Err(format!("the resolver {host}:{port} can not be looked up: {error}"));
+                }
             }
         }
         let mut options = ResolverOpts::default();

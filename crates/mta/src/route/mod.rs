@@ -93,10 +93,13 @@ impl Router {
             return kept;
         }
         let bound = Duration::from_secs(limits::ROUTE_SECONDS_MAX);
-        let routed = match tokio::time::timeout(bound, mx::find(&*self.dns, &self.own, domain, self.port)).await {
+        let routed = match tokio::time::timeout(bound, mx::find(&*self.dns, &self.own, domain, self.port))
+            .await
+        {
             Ok(routed) => Arc::new(routed),
             Err(_) => {
-                let text = format!("the mail hosts of {domain} could not be looked up in {} s", bound.as_secs());
+                let text =
+                    format!("the mail hosts of {domain} could not be looked up in {} s", bound.as_secs());
                 let reply = Reply::new(451, postroad_types::EnhancedCode::new(4, 4, 3), text);
                 Arc::new(Routed { route: Route::Deferred(reply), questions: Vec::new(), ttl: Duration::ZERO })
             }

@@ -149,7 +149,12 @@ fn note<T: Display>(
     });
 }
 
-fn rejected(questions: Vec<Question>, code: u16, (class, subject, detail): (u8, u16, u16), text: String) -> Routed {
+fn rejected(
+    questions: Vec<Question>,
+    code: u16,
+    (class, subject, detail): (u8, u16, u16),
+    text: String,
+) -> Routed {
     let reply = Reply::new(code, EnhancedCode::new(class, subject, detail), text);
     Routed { route: Route::Rejected(reply), questions, ttl: NEGATIVE_TTL }
 }

@@ -59,7 +59,8 @@ impl DnsLookup for Zone {
 }
 
 fn router(zone: Zone) -> Router {
-    let own = OwnHost { name: "mx.alpha.test".parse().unwrap(), addresses: vec!["192.0.2.100".parse().unwrap()] };
+    let own =
+        OwnHost { name: "mx.alpha.test".parse().unwrap(), addresses: vec!["192.0.2.100".parse().unwrap()] };
     Router::new(Arc::new(zone), own, 25)
 }
 
@@ -118,7 +119,10 @@ async fn what_does_not_exist_is_permanent_and_what_cannot_be_asked_is_not() {
 #[tokio::test]
 async fn where_we_are_a_backup_only_better_hosts_are_used() {
     let zone = Zone::default()
-        .mx("beta.test", &[(10, "a.beta.test"), (20, "mx.alpha.test"), (20, "c.beta.test"), (30, "d.beta.test")])
+        .mx(
+            "beta.test",
+            &[(10, "a.beta.test"), (20, "mx.alpha.test"), (20, "c.beta.test"), (30, "d.beta.test")],
+        )
         .host("a.beta.test", "192.0.2.1")
         .host("mx.alpha.test", "192.0.2.100")
         .host("c.beta.test", "192.0.2.3")
@@ -128,9 +132,11 @@ async fn where_we_are_a_backup_only_better_hosts_are_used() {
 
 #[tokio::test]
 async fn where_we_are_the_best_host_it_is_a_loop() {
-    let by_name = Zone::default().mx("beta.test", &[(10, "mx.alpha.test")]).host("mx.alpha.test", "192.0.2.77");
+    let by_name =
+        Zone::default().mx("beta.test", &[(10, "mx.alpha.test")]).host("mx.alpha.test", "192.0.2.77");
     assert_eq!(refusal(&route(by_name, "beta.test").await), (554, "5.4.6".into()));
-    let by_address = Zone::default().mx("beta.test", &[(10, "mail.beta.test")]).host("mail.beta.test", "192.0.2.100");
+    let by_address =
+        Zone::default().mx("beta.test", &[(10, "mail.beta.test")]).host("mail.beta.test", "192.0.2.100");
     assert_eq!(refusal(&route(by_address, "beta.test").await), (554, "5.4.6".into()));
     assert_eq!(refusal(&route(Zone::default(), "[192.0.2.100]").await), (554, "5.4.6".into()));
 }
@@ -142,7 +148,8 @@ async fn a_literal_is_its_own_host() {
 
 #[tokio::test(start_paused = true)]
 async fn a_route_is_kept_for_a_while_and_asked_again_after() {
-    let router = router(Zone::default().mx("beta.test", &[(10, "a.beta.test")]).host("a.beta.test", "192.0.2.1"));
+    let router =
+        router(Zone::default().mx("beta.test", &[(10, "a.beta.test")]).host("a.beta.test", "192.0.2.1"));
     let host: Host = "beta.test".parse().unwrap();
     assert_eq!(router.find(&host).await.questions.len(), 3, "MX, A and AAAA were asked");
     assert!(router.find(&host).await.questions.is_empty());

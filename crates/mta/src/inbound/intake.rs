@@ -1,0 +1,279 @@
+//! A message coming in: its header section is held until it is whole, looked at and completed, then everything
+//! streams into the spool.
+//!
+//! What is stored is exactly what the client sent after dots were undone, with our Received in front; on
+//! submission also with the fields that were missing, and without Bcc. A message without an empty line is all
+//! header. A body of BDAT that does not end in CRLF is stored as it is: hosts with CHUNKING get it so, and so
+//! does mda; over DATA a last line end must be added (RFC 5321 §4.1.1.4), and is.
+
+use bytes::{Bytes, BytesMut};
+use postroad_store::StoreError;
+use postroad_store::spool::{Micros, NewMessage};
+use postroad_types::{Address, QueueId, Reply, ReversePath, TraceId, limits};
+
+use crate::consignment::reply;
+use crate::message::header;
+use crate::message::received::{self, Origin};
+use crate::policy::data::{loops, submission};
+
+/// What is written in front of the message and why.
+#[derive(Debug)]
+pub struct Label {
+    pub origin: Origin,
+    /// Our name.
+    pub hostname: String,
+    pub sender: ReversePath,
+    /// The only recipient, if there is no other.
+    pub only_recipient: Option<Address>,
+    /// It came over submission: fields are completed.
+    pub submitted: bool,
+    /// Takes up the trace id that another Postroad wrote down.
+    pub adopt_trace: bool,
+    /// The message's own otherwise.
+    pub trace: TraceId,
+    pub now: Micros,
+}
+
+/// A message that is not whole yet.
+pub struct Intake {
+    message: Box<dyn NewMessage>,
+    label: Label,
+    /// Until the header section is whole: all of it. Then what was not written yet.
+    held: BytesMut,
+    in_header: bool,
+    /// Nothing was handed to the spool yet: the held octets are the whole message.
+    is_whole: bool,
+    header_is_ascii: bool,
+    is_ascii: bool,
+}
+
+impl std::fmt::Debug for Intake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Intake").field("id", self.message.id()).finish_non_exhaustive()
+    }
+}
+
+/// A message that is whole and not durable yet.
+pub struct Whole {
+    pub message: Box<dyn NewMessage>,
+    pub trace: TraceId,
+    /// Its octets, if it is small.
+    pub fresh: Option<Bytes>,
+    pub header_is_ascii: bool,
+    /// All of it is, whatever the client announced: hosts without 8BITMIME can take it.
+    pub is_ascii: bool,
+}
+
+impl Intake {
+    pub fn new(message: Box<dyn NewMessage>, label: Label) -> Self {
+        Intake {
+            message,
+            label,
+            held: BytesMut::new(),
+            in_header: true,
+            is_whole: true,
+            header_is_ascii: true,
+            is_ascii: true,
+        }
+    }
+
+    pub fn id(&self) -> &QueueId {
+        self.message.id()
+    }
+
+    /// Takes octets. An error is the reply that refuses the message.
+    pub async fn push(&mut self, chunk: &[u8]) -> Result<(), Reply> {
+        let seen = self.held.len();
+        self.is_ascii &= chunk.is_ascii();
+        self.held.extend_from_slice(chunk);
+        if self.in_header {
+            let end = header::end(&self.held, seen);
+            let too_long = end.is_none() && self.held.len() > limits::MESSAGE_HEADER_OCTETS_MAX;
+            if end.is_some_and(|end| end.fields > limits::MESSAGE_HEADER_OCTETS_MAX) || too_long {
+                return Err(reply(552, (5, 3, 4), "the header section is too long"));
+            }
+            if let Some(end) = end {
+                self.complete_header(end.fields)?;
+            }
+        }
+        if !self.in_header && self.held.len() >= limits::BODY_CHUNK_OCTETS {
+            self.is_whole = false;
+            let chunk = self.held.split().freeze();
+            self.message.write(chunk).await.map_err(|error| refusal(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The client has sent everything.
+    pub async fn finish(mut self) -> Result<Whole, Reply> {
+        if self.in_header {
+            self.complete_header(self.held.len())?;
+        }
+        let rest = self.held.freeze();
+        let fresh = self.is_whole.then(|| rest.clone());
+        if !rest.is_empty() {
+            self.message.write(rest).await.map_err(|error| refusal(&error))?;
+        }
+        Ok(Whole {
+            message: self.message,
+            trace: self.label.trace,
+            fresh,
+            header_is_ascii: self.header_is_ascii,
+            is_ascii: self.is_ascii,
+        })
+    }
+
+    /// The header section is the first `length` octets of what is held: puts the completed one in its place.
+    fn complete_header(&mut self, length: usize) -> Result<(), Reply> {
+        self.in_header = false;
+        let rest = self.held.split_off(length);
+        let head = std::mem::take(&mut self.held);
+        loops::check(&head)?;
+        self.header_is_ascii = head.is_ascii();
+        let label = &mut self.label;
+        if label.adopt_trace
+            && let Some(trace) = received::trace_of(&head)
+        {
+            label.trace = trace;
+        }
+        let id = self.message.id();
+        let only = label.only_recipient.as_ref();
+        let trace = received::write(&label.origin, &label.hostname, id, label.trace, only, label.now);
+        let mut out = BytesMut::with_capacity(trace.len() + head.len() + rest.len() + 160);
+        out.extend_from_slice(trace.as_bytes());
+        if label.submitted {
+            let host = &label.hostname;
+            out.extend_from_slice(&submission::complete(&head, &label.sender, host, id, label.now));
+        } else {
+            out.extend_from_slice(&head);
+        }
+        out.extend_from_slice(&rest);
+        self.held = out;
+        Ok(())
+    }
+}
+
+/// Storage does not take it: the client keeps its mail and comes again.
+pub fn refusal(error: &StoreError) -> Reply {
+    tracing::error!(%error, "a message can not be stored; its client is put off");
+    match error {
+        StoreError::Unavailable(_) => reply(452, (4, 3, 1), "no room for your message now, try again later"),
+        _ => reply(451, (4, 3, 0), "your message could not be stored, try again later"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postroad_store::memory::MemorySpool;
+    use postroad_store::spool::{NewEnvelope, Spool};
+    use proptest::prelude::*;
+
+    fn label(submitted: bool) -> Label {
+        Label {
+            origin: Origin {
+                peer: "192.0.2.7".parse().unwrap(),
+                hello: "c".into(),
+                hello_host: "c".parse().ok(),
+                protocol: "ESMTP",
+                tls: None,
+                smtputf8: false,
+            },
+            hostname: "mx.alpha.test".into(),
+            sender: "alice@alpha.test".parse().unwrap(),
+            only_recipient: None,
+            submitted,
+            adopt_trace: true,
+            trace: TraceId::new([1; 16]),
+            now: 0,
+        }
+    }
+
+    /// What lies in the spool after these chunks, without our Received.
+    async fn stored(label: Label, chunks: &[&[u8]]) -> (Vec<u8>, TraceId) {
+        let spool = MemorySpool::new();
+        let mut intake = Intake::new(spool.create(0).await.unwrap(), label);
+        for chunk in chunks {
+            intake.push(chunk).await.unwrap();
+        }
+        let whole = intake.finish().await.unwrap();
+        let envelope = NewEnvelope {
+            trace_id: whole.trace,
+            reverse_path: "".parse().unwrap(),
+            recipients: vec!["b@c".parse::<Address>().unwrap().into()],
+            body: Default::default(),
+            smtputf8: false,
+            envelope_id: None,
+            accepted_at: 0,
+            expires_at: 1,
+            first_attempt_at: 0,
+        };
+        let id = whole.message.commit(envelope).await.unwrap();
+        let all = spool.read(&id, 0, usize::MAX).await.unwrap();
+        if let Some(fresh) = whole.fresh {
+            assert_eq!(fresh, all);
+        }
+        let received = header::fields(&all).next().unwrap();
+        assert!(received.is("Received"));
+        (all[received.whole.len()..].to_vec(), whole.trace)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn not_an_octet_changes_however_it_is_cut(body in proptest::collection::vec(any::<u8>(), 0..300), cut in 1usize..50, with_header: bool) {
+            let mut message = if with_header { b"Subject: x\r\n\r\n".to_vec() } else { Vec::new() };
+            message.extend_from_slice(&body);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let chunks: Vec<&[u8]> = message.chunks(cut).collect();
+            let (all, _) = runtime.block_on(stored(label(false), &chunks));
+            prop_assert_eq!(all, message);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_message_streams_and_stays_the_same() {
+        let mut message = b"Subject: x\r\n\r\n".to_vec();
+        message.extend((0..1_000_000u32).map(|i| (i % 251) as u8));
+        let chunks: Vec<&[u8]> = message.chunks(16_384).collect();
+        assert!(stored(label(false), &chunks).await.0 == message);
+    }
+
+    #[tokio::test]
+    async fn a_trace_id_of_another_postroad_is_taken_up_only_where_wanted() {
+        let theirs = TraceId::new([9; 16]);
+        let message = format!("Received: from a by b\r\n\t(postroad trace {theirs}); now\r\n\r\n");
+        assert_eq!(stored(label(false), &[message.as_bytes()]).await.1, theirs);
+        let unwanted = Label { adopt_trace: false, ..label(false) };
+        assert_eq!(stored(unwanted, &[message.as_bytes()]).await.1, TraceId::new([1; 16]));
+    }
+
+    #[tokio::test]
+    async fn submission_completes_and_relay_does_not() {
+        let message = b"Subject: x\r\nBcc: y@z\r\n\r\nbody\r\n";
+        let (relayed, _) = stored(label(false), &[message]).await;
+        assert_eq!(relayed, message);
+        let text = String::from_utf8(stored(label(true), &[message]).await.0).unwrap();
+        assert!(
+            text.starts_with("Date: ")
+                && !text.contains("Bcc")
+                && text.ends_with("Subject: x\r\n\r\nbody\r\n"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_endless_header_is_refused() {
+        let spool = MemorySpool::new();
+        let mut intake = Intake::new(spool.create(0).await.unwrap(), label(false));
+        let line = b"X-Pad: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".repeat(512);
+        let mut refused = None;
+        for _ in 0..100 {
+            if let Err(reply) = intake.push(&line).await {
+                refused = Some(reply.code);
+                break;
+            }
+        }
+        assert_eq!(refused, Some(552));
+    }
+}

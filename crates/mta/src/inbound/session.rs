@@ -1,0 +1,454 @@
+//! One SMTP session: the driver of `wire-smtp`'s server machine.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use postroad_service::{Conn, Drain, TraceEvent};
+use postroad_store::spool::{NewEnvelope, NewRecipient};
+use postroad_types::{Address, BodyKind, Reply, ReversePath, TraceId};
+use postroad_wire_smtp::server::{Answer, Mail, Output, Recipient, Server, Tls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::intake::{Intake, Label, Whole, refusal};
+use super::login::Login;
+use super::{Door, Inbound};
+use crate::clock::{after, now};
+use crate::consignment::reply;
+use crate::message::received::Origin;
+use crate::policy::Client;
+
+/// What is read at once while commands are exchanged; an idle session holds no more than this.
+const COMMAND_OCTETS: usize = 2048;
+/// What is read at once while a body comes.
+const BODY_OCTETS: usize = 64 * 1024;
+/// A client that does not read our replies for so long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long closing may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves one connection to its end.
+pub async fn serve(inbound: Arc<Inbound>, door: Door, conn: Conn, drain: Drain) {
+    let peer = conn.peer();
+    let mut session = match Session::begin(inbound, door, conn).await {
+        Ok(session) => session,
+        Err(error) => {
+            tracing::info!(client = %peer, port = door.name(), %error, "no TLS with a client");
+            return;
+        }
+    };
+    metrics::counter!("postroad_mta_sessions_total", "port" => door.name()).increment(1);
+    if let Err(error) = session.run(&drain).await {
+        tracing::debug!(client = %peer, port = door.name(), %error, "a client went away");
+    }
+    session.give_up_transaction("connection lost");
+}
+
+struct Session {
+    inbound: Arc<Inbound>,
+    door: Door,
+    conn: Conn,
+    server: Server,
+    client: Client,
+    login: Login,
+    /// Steps that belong to every message of this session.
+    steps: Vec<TraceEvent>,
+    transaction: Option<Transaction>,
+}
+
+/// What came since MAIL.
+struct Transaction {
+    trace: TraceId,
+    mail: Mail,
+    recipients: Vec<NewRecipient>,
+    known: HashSet<Address>,
+    steps: Vec<TraceEvent>,
+    /// Something was refused: worth a timeline even if nothing is accepted.
+    refused: bool,
+    intake: Option<Intake>,
+}
+
+impl Session {
+    async fn begin(inbound: Arc<Inbound>, door: Door, mut conn: Conn) -> io::Result<Session> {
+        let peer = conn.peer().ip();
+        let tls = match (door, &inbound.tls) {
+            (Door::Submissions, Some(tls)) => {
+                conn.start_tls(&tls.acceptor()).await?;
+                Tls::Active
+            }
+            (Door::Submissions, None) => return Err(io::Error::other("there is no certificate")),
+            (_, Some(_)) => Tls::Available,
+            (_, None) => Tls::Unavailable,
+        };
+        let config = match door {
+            Door::Relay => &inbound.relay,
+            _ if inbound.allow_plaintext_auth.iter().any(|network| network.contains(&peer)) => {
+                &inbound.plaintext_submission
+            }
+            _ => &inbound.submission,
+        };
+        let mut session = Session {
+            server: Server::new(config.clone(), tls, Instant::now()),
+            client: Client { peer, submits: door.submits(), account: None },
+            login: Login::default(),
+            steps: Vec::new(),
+            transaction: None,
+            door,
+            conn,
+            inbound,
+        };
+        let step = session.step("connected").with("client", session.conn.peer()).with("port", door.name());
+        session.steps.push(step);
+        session.note_tls();
+        Ok(session)
+    }
+
+    /// Runs the dialogue until one side closes.
+    async fn run(&mut self, drain: &Drain) -> io::Result<()> {
+        let mut input = BytesMut::new();
+        let mut told = drain.is_stopping();
+        if told {
+            self.server.shutdown(Instant::now());
+        }
+        let stopping = drain.stopping();
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(stopping, timer);
+        let mut armed = None;
+        loop {
+            while let Some(output) = self.server.poll_output() {
+                if !self.carry_out(output).await? {
+                    return Ok(());
+                }
+            }
+            let deadline = self.server.poll_timeout();
+            if deadline != armed {
+                armed = deadline;
+                if let Some(at) = deadline {
+                    timer.as_mut().reset(at.into());
+                }
+            }
+            let takes_body = self.transaction.as_ref().is_some_and(|t| t.intake.is_some());
+            if input.capacity() == 0 {
+                input.reserve(if takes_body { BODY_OCTETS } else { COMMAND_OCTETS });
+            }
+            tokio::select! {
+                read = self.conn.read_buf(&mut input), if self.server.wants_read() => {
+                    if read? == 0 {
+                        self.server.end_of_input(Instant::now());
+                    } else {
+                        self.server.receive(Instant::now(), &input);
+                        input.clear();
+                        if takes_body != (input.capacity() > COMMAND_OCTETS) {
+                            input = BytesMut::new();
+                        }
+                    }
+                }
+                () = &mut timer, if armed.is_some() => {
+                    armed = None;
+                    self.server.timed_out(Instant::now());
+                }
+                () = &mut stopping, if !told => {
+                    told = true;
+                    self.server.shutdown(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Does what the machine wants; false when the session is over.
+    async fn carry_out(&mut self, output: Output) -> io::Result<bool> {
+        match output {
+            Output::Write(octets) => {
+                let write = async {
+                    self.conn.write_all(&octets).await?;
+                    self.conn.flush().await
+                };
+                tokio::time::timeout(WRITE_TIMEOUT, write).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            }
+            Output::AskGreeting | Output::AskHello(_) => self.server.answer(Instant::now(), Answer::Accept),
+            Output::AskMail(mail) => {
+                let answer = self.mail(mail).await;
+                self.server.answer(Instant::now(), answer);
+            }
+            Output::AskRecipient(recipient) => {
+                let answer = self.recipient(recipient).await;
+                self.server.answer(Instant::now(), answer);
+            }
+            Output::AskBody => {
+                let answer = self.body().await;
+                self.server.answer(Instant::now(), answer);
+            }
+            Output::Body(chunk) => self.body_chunk(&chunk).await,
+            Output::BodyEnd => {
+                let reply = self.body_end().await;
+                self.server.answer_message(Instant::now(), reply);
+            }
+            Output::BodyAbort => self.give_up_transaction("message not finished"),
+            Output::AskAuth(step) => {
+                let (answer, account) =
+                    self.login.step(&self.inbound.directory, self.client.peer, step).await;
+                if let Some(account) = account {
+                    tracing::info!(client = %self.client.peer, account = account.address, "logged in");
+                    self.steps.push(self.step("auth").with("account", &account.address));
+                    self.client.account = Some(account);
+                }
+                self.server.answer_auth(Instant::now(), answer);
+            }
+            Output::AuthAborted => self.login.abort(),
+            Output::StartTls => {
+                let Some(tls) = &self.inbound.tls else {
+                    return Err(io::Error::other("there is no certificate"));
+                };
+                let acceptor = tls.acceptor();
+                self.conn.start_tls(&acceptor).await?;
+                // RFC 3207 §4.2: nothing that was learned in clear counts any more.
+                self.client.account = None;
+                self.login.abort();
+                self.note_tls();
+                self.server.tls_established(Instant::now());
+            }
+            Output::Anomaly(anomaly) => {
+                tracing::info!(client = %self.client.peer, port = self.door.name(), ?anomaly, "odd client");
+                metrics::counter!("postroad_mta_anomalies_total").increment(1);
+            }
+            Output::Close => {
+                // A client that is gone already is no loss.
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.conn.shutdown()).await;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn mail(&mut self, mail: Mail) -> Answer {
+        self.give_up_transaction("begun anew");
+        let verdict = self.inbound.policy.mail(&self.client, &mail.reverse_path).await;
+        let step = self.step("mail").with("from", &mail.reverse_path);
+        let mut transaction = Transaction {
+            trace: TraceId::random(),
+            mail,
+            recipients: Vec::new(),
+            known: HashSet::new(),
+            steps: Vec::new(),
+            refused: verdict.is_err(),
+            intake: None,
+        };
+        let answer = self.conclude(&mut transaction, step, verdict);
+        self.transaction = Some(transaction);
+        if answer != Answer::Accept {
+            self.give_up_transaction("sender refused");
+        }
+        answer
+    }
+
+    async fn recipient(&mut self, recipient: Recipient) -> Answer {
+        let Some(mut transaction) = self.transaction.take() else { return out_of_order() };
+        let asked = Instant::now();
+        let verdict = self.inbound.policy.rcpt(&self.client, &recipient.path, transaction.trace).await;
+        let mut step = self.step("rcpt").with("to", &recipient.path).took(asked.elapsed());
+        let verdict = verdict.map(|accepted| {
+            step = step.clone().with("how", accepted.how);
+            // The same recipient twice is one recipient (RFC 5321 §4.1.1.3 leaves it to us).
+            if transaction.known.insert(accepted.address.clone()) {
+                transaction.recipients.push(NewRecipient::from(accepted.address));
+            }
+        });
+        let answer = self.conclude(&mut transaction, step, verdict);
+        self.transaction = Some(transaction);
+        answer
+    }
+
+    /// Notes a verdict, and makes it the answer.
+    fn conclude(
+        &self,
+        transaction: &mut Transaction,
+        step: TraceEvent,
+        verdict: Result<(), Reply>,
+    ) -> Answer {
+        match verdict {
+            Ok(()) => {
+                transaction.steps.push(step);
+                Answer::Accept
+            }
+            Err(reply) => {
+                tracing::info!(client = %self.client.peer, port = self.door.name(), %reply, "{} refused", step.name);
+                metrics::counter!("postroad_mta_refused_total", "stage" => step.name.clone()).increment(1);
+                transaction.steps.push(step.with("reply", &reply));
+                transaction.refused = true;
+                Answer::Refuse(reply)
+            }
+        }
+    }
+
+    async fn body(&mut self) -> Answer {
+        let Some(mut transaction) = self.transaction.take() else { return out_of_order() };
+        let size_hint = transaction.mail.declared_octets.unwrap_or(0);
+        let answer = match self.inbound.queue.create(size_hint).await {
+            Ok(message) => {
+                let label = self.label(&transaction);
+                transaction.intake = Some(Intake::new(message, label));
+                Answer::Accept
+            }
+            Err(error) => Answer::Refuse(refusal(&error)),
+        };
+        self.transaction = Some(transaction);
+        answer
+    }
+
+    fn label(&self, transaction: &Transaction) -> Label {
+        let hello = self.server.session().hello();
+        let smtputf8 = transaction.mail.smtputf8;
+        let origin = Origin {
+            peer: self.client.peer,
+            hello: hello.map(|hello| hello.name.clone()).unwrap_or_default(),
+            hello_host: hello.and_then(|hello| hello.host.clone()),
+            protocol: self.server.session().protocol(smtputf8),
+            tls: self.conn.tls().map(|tls| format!("{} with cipher {}", tls.version, tls.cipher)),
+            smtputf8,
+        };
+        let only_recipient = match transaction.recipients.as_slice() {
+            [only] => Some(only.address.clone()),
+            _ => None,
+        };
+        Label {
+            origin,
+            hostname: self.inbound.relay.hostname.ascii().to_owned(),
+            sender: transaction.mail.reverse_path.clone(),
+            only_recipient,
+            submitted: self.client.submits,
+            adopt_trace: self.inbound.adopt_trace,
+            trace: transaction.trace,
+            now: now(&*self.inbound.clock),
+        }
+    }
+
+    async fn body_chunk(&mut self, chunk: &[u8]) {
+        let Some(transaction) = &mut self.transaction else { return };
+        let Some(intake) = &mut transaction.intake else { return };
+        if let Err(reply) = intake.push(chunk).await {
+            // What came of it is dropped; the machine reads the rest and says why.
+            transaction.intake = None;
+            self.note_refused_message(&reply);
+            self.server.refuse_body(Instant::now(), reply);
+        }
+    }
+
+    /// Makes the message durable; the reply is 250 only then.
+    async fn body_end(&mut self) -> Reply {
+        let Some(mut transaction) = self.transaction.take() else { return no_message() };
+        let Some(intake) = transaction.intake.take() else { return no_message() };
+        let whole = match intake.finish().await {
+            Ok(whole) => whole,
+            Err(reply) => {
+                self.transaction = Some(transaction);
+                self.note_refused_message(&reply);
+                self.give_up_transaction("message refused");
+                return reply;
+            }
+        };
+        let Whole { message, trace, fresh, header_is_ascii, is_ascii } = whole;
+        transaction.trace = trace;
+        let id = message.id().clone();
+        let accepted_at = now(&*self.inbound.clock);
+        let lifetime = self.inbound.queue.settings().lifetime;
+        let sender = transaction.mail.reverse_path.clone();
+        let names_need_utf8 = sender.address().is_some_and(Address::is_internationalised)
+            || transaction.recipients.iter().any(|r| r.address.is_internationalised());
+        let count = transaction.recipients.len();
+        let envelope = NewEnvelope {
+            trace_id: trace,
+            reverse_path: sender.clone(),
+            recipients: std::mem::take(&mut transaction.recipients),
+            // As it is, not as it was announced: hosts without an extension take what does not need it.
+            body: if is_ascii { BodyKind::SevenBit } else { BodyKind::EightBitMime },
+            smtputf8: transaction.mail.smtputf8 && (names_need_utf8 || !header_is_ascii),
+            envelope_id: None,
+            accepted_at,
+            expires_at: after(accepted_at, lifetime),
+            first_attempt_at: accepted_at,
+        };
+        let begun = Instant::now();
+        // The message's steps stand before those of its first attempt.
+        transaction.tell(&self.steps, Some(&id), &self.inbound.trace_log);
+        let step = self.step("accepted").with("from", &sender).with("recipients", count);
+        if let Err(error) = self.inbound.queue.accept(message, envelope, fresh).await {
+            return refusal(&error);
+        }
+        let took = begun.elapsed();
+        metrics::histogram!("postroad_mta_commit_seconds").record(took.as_secs_f64());
+        metrics::counter!("postroad_mta_messages_accepted_total", "port" => self.door.name()).increment(1);
+        let step = TraceEvent { trace_id: trace, ..step }.queue_id(&id).took(took);
+        self.inbound.trace_log.record(step);
+        tracing::info!(
+            queue_id = %id, %trace, from = %Shown(&sender), recipients = count, client = %self.client.peer,
+            flush_us = took.as_micros(), "accepted"
+        );
+        reply(250, (2, 0, 0), format!("queued as {id}"))
+    }
+
+    /// The transaction comes to nothing. Its steps are kept if one of them was a refusal.
+    fn give_up_transaction(&mut self, why: &'static str) {
+        if let Some(mut transaction) = self.transaction.take()
+            && (transaction.refused || transaction.intake.is_some())
+        {
+            let step = self.step("not accepted").with("why", why);
+            transaction.steps.push(step);
+            transaction.tell(&self.steps, None, &self.inbound.trace_log);
+        }
+    }
+
+    fn note_refused_message(&mut self, reply: &Reply) {
+        tracing::info!(client = %self.client.peer, port = self.door.name(), %reply, "message refused");
+        metrics::counter!("postroad_mta_refused_total", "stage" => "data").increment(1);
+        let step = self.step("data").with("reply", reply);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.steps.push(step);
+            transaction.refused = true;
+        }
+    }
+
+    fn note_tls(&mut self) {
+        if let Some(tls) = self.conn.tls() {
+            let step = self.step("tls").with("version", tls.version).with("cipher", &tls.cipher);
+            self.steps.push(step);
+        }
+    }
+
+    /// A step whose trace id is filled in later.
+    fn step(&self, name: &'static str) -> TraceEvent {
+        TraceEvent::new(self.inbound.clock.now_us(), TraceId::new([0; 16]), name)
+    }
+}
+
+impl Transaction {
+    /// Records the session's and the transaction's steps under the message's ids.
+    fn tell(
+        &mut self,
+        session: &[TraceEvent],
+        id: Option<&postroad_types::QueueId>,
+        log: &postroad_service::TraceLog,
+    ) {
+        for step in session.iter().cloned().chain(self.steps.drain(..)) {
+            log.record(TraceEvent { trace_id: self.trace, queue_id: id.cloned(), ..step });
+        }
+    }
+}
+
+/// A sender in the log: `<>` for the null one.
+struct Shown<'a>(&'a ReversePath);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<{}>", self.0)
+    }
+}
+
+fn out_of_order() -> Answer {
+    Answer::Refuse(reply(503, (5, 5, 1), "say MAIL first"))
+}
+
+fn no_message() -> Reply {
+    reply(451, (4, 3, 0), "the message was lost on its way in, send it again")
+}

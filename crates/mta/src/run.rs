@@ -1,0 +1,174 @@
+//! The role: everything put together, and taken apart again on a stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use postroad_config::{BareNewline, Mta};
+use postroad_rpc::Server;
+use postroad_rpc::v1::queue_server::QueueServer;
+use postroad_service::{BindError, Gate, Listener, Node, StartError};
+use postroad_store::StoreError;
+use postroad_store::spool::Spool;
+use postroad_types::address::AddressError;
+use postroad_types::domain::DomainError;
+use postroad_types::{Address, Domain, Role};
+use postroad_wire_smtp::codec::line_ends::BareLineEnds;
+use postroad_wire_smtp::server::{Config as SmtpConfig, Timeouts};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::QueueService;
+use crate::consignment::Relay;
+use crate::deliver::GrpcDelivery;
+use crate::directory::{CachedDirectory, GrpcDirectory};
+use crate::inbound::{self, Door, Inbound};
+use crate::policy::Policy;
+use crate::queue::{Backoff, Parts, Queue, Settings};
+use crate::route::{HickoryLookup, OwnHost, Router};
+
+/// Deliveries to mda at a time: enough to share its flushes.
+const MAILBOX_DELIVERIES_MAX: usize = 64;
+
+/// The role cannot start or go on. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum MtaError {
+    #[error("{0}")]
+    Start(#[from] StartError),
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    #[error("[node] name {name:?} is no host name: {source}")]
+    Name { name: String, source: DomainError },
+    #[error(
+        "[mta] postmaster {given:?} is no address: {source}; expected such as \"postmaster@example.org\""
+    )]
+    Postmaster { given: String, source: AddressError },
+    #[error("the queue can not be opened: {0}")]
+    Spool(#[from] StoreError),
+}
+
+/// Runs the role on this storage and this way out until the node's drain ends it.
+pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) -> Result<(), MtaError> {
+    let config = &node.config.mta;
+    let hostname: Domain =
+        node.name().parse().map_err(|source| MtaError::Name { name: node.name().to_owned(), source })?;
+    let postmaster = postmaster(config, &hostname)?;
+
+    // Ports first: one that is taken is said before anything else happens.
+    let doors = [
+        (Door::Relay, node.listen("SMTP", &config.smtp_listen)?),
+        (Door::Submission, node.listen("submission", &config.submission_listen)?),
+        (Door::Submissions, node.listen("submissions", &config.submissions_listen)?),
+    ];
+    let mda = node.required_channel(Role::Mda);
+    let directory = Arc::new(CachedDirectory::new(Arc::new(GrpcDirectory::new(mda.clone()))));
+    let resolvers = node.config.resolvers().into_iter().map(|peer| (peer.host, peer.port)).collect();
+    let own = own_host(&hostname, &node.addresses("SMTP"), config.smtp_port);
+    let router = Router::new(Arc::new(HickoryLookup::new(resolvers)), own, config.smtp_port);
+    let parts = Parts {
+        spool,
+        clock: node.clock.clone(),
+        directory: directory.clone(),
+        router: Arc::new(router),
+        relay,
+        delivery: Arc::new(GrpcDelivery::new(mda)),
+        trace_log: node.trace.clone(),
+    };
+    let queue = Queue::new(parts, settings(config, &hostname, &postmaster));
+    let submission = smtp_config(SmtpConfig::submission(hostname.clone()), config);
+    let inbound = Arc::new(Inbound {
+        policy: Policy::new(directory.clone(), config.relay_networks.clone(), postmaster),
+        directory,
+        queue: queue.clone(),
+        clock: node.clock.clone(),
+        trace_log: node.trace.clone(),
+        tls: Some(node.client_tls()?),
+        allow_plaintext_auth: config.allow_plaintext_auth.clone(),
+        adopt_trace: config.adopt_trace,
+        relay: Arc::new(smtp_config(SmtpConfig::relay(hostname), config)),
+        plaintext_submission: Arc::new(SmtpConfig { allow_plaintext_auth: true, ..submission.clone() }),
+        submission: Arc::new(submission),
+    });
+
+    let service = QueueService::new(queue.clone(), node.clock.clone());
+    node.serve_rpc(Server::new(Role::Mta).add(QueueServer::new(service)))?;
+    node.serve_admin()?;
+    serve(&node, inbound, queue, doors).await;
+    Ok(())
+}
+
+/// From the first connection to the last record. Sessions belong to the node's drain, which gives them its grace;
+/// the runner stops with them, and what it has in flight has the same grace.
+async fn serve(node: &Node, inbound: Arc<Inbound>, queue: Arc<Queue>, doors: [(Door, Vec<Listener>); 3]) {
+    let config = &node.config.mta;
+    let gate = Gate::new(config.connections_max, config.connections_per_ip_max);
+    let closed = CancellationToken::new();
+    let accepting = tokio_util::task::TaskTracker::new();
+    for (door, listeners) in doors {
+        for listener in listeners {
+            let (inbound, drain, closed) = (inbound.clone(), node.drain.clone(), closed.clone());
+            accepting.spawn(inbound::serve(inbound, door, listener, gate.clone(), drain, closed));
+        }
+    }
+    accepting.close();
+    let runner = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.run().await }
+    });
+    node.drain.stopping().await;
+    // Messages whose body is coming in now are still accepted, into the spool; they go out at the next start.
+    let (cut, ()) = tokio::join!(node.drain.finish(), queue.stop(node.drain.grace()));
+    if cut > 0 {
+        tracing::warn!(cut, "SMTP sessions did not end in time; no mail that was accepted is lost");
+    }
+    if let Err(error) = queue.spool().flush().await {
+        tracing::error!(%error, "the queue's last records may not be durable");
+    }
+    closed.cancel();
+    accepting.wait().await;
+    if let Err(error) = runner.await {
+        tracing::error!(%error, "the queue runner ended early");
+    }
+}
+
+fn postmaster(config: &Mta, hostname: &Domain) -> Result<Address, MtaError> {
+    let given = match config.postmaster.as_str() {
+        "" => format!("postmaster@{hostname}"),
+        given => given.to_owned(),
+    };
+    given.parse().map_err(|source| MtaError::Postmaster { given, source })
+}
+
+/// What makes an MX record ours: our name, or an address at which we take other hosts' mail.
+fn own_host(hostname: &Domain, listening: &[SocketAddr], smtp_port: u16) -> OwnHost {
+    let addresses = listening
+        .iter()
+        .filter(|address| address.port() == smtp_port && !address.ip().is_unspecified())
+        .map(SocketAddr::ip)
+        .collect();
+    OwnHost { name: hostname.clone(), addresses }
+}
+
+fn settings(config: &Mta, hostname: &Domain, postmaster: &Address) -> Settings {
+    Settings {
+        hostname: hostname.clone(),
+        postmaster: postmaster.clone(),
+        backoff: Backoff { first: config.retry_first, max: config.retry_max },
+        lifetime: config.queue_lifetime,
+        warn_after: config.warn_after,
+        deliveries_max: config.deliveries_max,
+        destination_connections_max: config.destination_connections_max,
+        mailbox_deliveries_max: MAILBOX_DELIVERIES_MAX.min(config.deliveries_max),
+    }
+}
+
+fn smtp_config(base: SmtpConfig, config: &Mta) -> SmtpConfig {
+    SmtpConfig {
+        message_octets_max: config.message_size_max,
+        recipients_max: config.recipients_max,
+        bare_line_ends: match config.bare_newline {
+            BareNewline::Refuse => BareLineEnds::Refuse,
+            BareNewline::Normalise => BareLineEnds::Normalise,
+        },
+        timeouts: Timeouts { command: config.idle, data_block: config.idle },
+        ..base
+    }
+}
