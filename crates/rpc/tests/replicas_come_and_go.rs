@@ -140,3 +140,22 @@ async fn a_stream_without_end_is_cut_after_the_grace() {
     tokio::time::timeout(PATIENCE, one.task).await.unwrap().unwrap();
     assert!(tokio::time::timeout(PATIENCE, answers.message()).await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn those_who_watch_and_those_who_do_not_read_on_stop_nobody_else() {
+    let ca = Ca::new();
+    let one = serve("127.0.0.1:0", "one", Role::Mda, ca.tls(Role::Mda), Duration::ZERO).await;
+    let to_mda = channel(Role::Mda, &[one.address], ca.tls(Role::Mra));
+    let mut held = Vec::new();
+    for (what, count) in [("forever", 2000), ("flood", 100)] {
+        for _ in 0..count {
+            let request = v1::FindStepsRequest { id: what.to_owned(), ..Default::default() };
+            let mut client = v1::trace_client::TraceClient::new(to_mda.clone());
+            held.push(client.find_steps(request).await.unwrap().into_inner());
+        }
+    }
+    for _ in 0..20 {
+        assert_eq!(ask(&to_mda, "who").await.unwrap().node, "one");
+    }
+    assert!(held.last_mut().unwrap().message().await.unwrap().is_some());
+}

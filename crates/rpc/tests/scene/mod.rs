@@ -52,7 +52,8 @@ impl Ca {
     }
 }
 
-/// Answers `who` with the caller's role and its own name; `slow` never; `forever` with a stream without end.
+/// Answers `who` with the caller's role and its own name; `slow` never; `forever` with a stream without end, `flood`
+/// with one that is always full.
 #[derive(Clone)]
 pub struct Echo {
     name: String,
@@ -101,6 +102,11 @@ impl v1::trace_server::Trace for Echo {
                 let endless = futures_util::stream::once(std::future::ready(answer));
                 let endless = futures_util::StreamExt::chain(endless, futures_util::stream::pending());
                 Ok(Response::new(Box::pin(endless)))
+            }
+            "flood" => {
+                let step = v1::Step { name: "x".repeat(60_000), ..Default::default() };
+                let flood = futures_util::stream::repeat(v1::FindStepsReply { steps: vec![step] });
+                Ok(Response::new(Box::pin(futures_util::StreamExt::map(flood, Ok))))
             }
             other => Err(Status::invalid_argument(other.to_owned())),
         }
