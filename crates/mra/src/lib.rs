@@ -13,6 +13,8 @@
 
 mod conn;
 mod context;
+mod idle;
+mod imap;
 pub mod login;
 pub mod mailbox;
 mod pop3;

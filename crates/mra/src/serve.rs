@@ -8,7 +8,7 @@ use postroad_service::{BindError, Conn, Gate, Listener, Node};
 
 use crate::conn::{ClientConn, Protocol};
 use crate::context::Context;
-use crate::pop3;
+use crate::{imap, pop3};
 
 /// A port that is listened on, and what is spoken on it.
 #[derive(Debug)]
@@ -24,10 +24,12 @@ impl Port {
         Port { listener, protocol, tls_first }
     }
 
-    /// All ports of the configuration, or none. Bound as `POP3` and `POP3S`.
+    /// All ports of the configuration, or none. Bound as `IMAP`, `IMAPS`, `POP3` and `POP3S`.
     pub fn bind_all(node: &Node) -> Result<Vec<Port>, BindError> {
         let config = &node.config.mra;
         let wanted = [
+            ("IMAP", &config.imap_listen, Protocol::Imap, false),
+            ("IMAPS", &config.imaps_listen, Protocol::Imap, true),
             ("POP3", &config.pop3_listen, Protocol::Pop3, false),
             ("POP3S", &config.pop3s_listen, Protocol::Pop3, true),
         ];
@@ -71,6 +73,6 @@ async fn session(conn: Conn, protocol: Protocol, tls_first: bool, context: Arc<C
     }
     match protocol {
         Protocol::Pop3 => pop3::serve(conn, context).await,
-        Protocol::Imap => {}
+        Protocol::Imap => imap::serve(conn, context).await,
     }
 }

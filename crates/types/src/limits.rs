@@ -64,6 +64,11 @@ pub const IMAP_COMMAND_OCTETS_MAX: usize = 262_144;
 pub const IMAP_DISCARDED_OCTETS_MAX: u64 = 128 * 1024 * 1024;
 /// Wrong commands in a row before the session ends with BYE.
 pub const IMAP_ERRORS_MAX: u32 = 20;
+/// A message up to this size is held in memory while its parts are fetched; of larger ones the structure
+/// alone is, and the parts are streamed.
+pub const IMAP_FETCH_HELD_OCTETS_MAX: u64 = 1024 * 1024;
+/// Structures of large messages that a session remembers.
+pub const IMAP_STRUCTURES_MAX: usize = 8;
 /// Items of one FETCH.
 pub const IMAP_FETCH_ITEMS_MAX: usize = 256;
 /// Keys of one SEARCH.

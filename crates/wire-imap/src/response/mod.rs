@@ -10,7 +10,7 @@ pub(crate) mod write;
 
 pub use fetch::FetchWriter;
 pub use list::{ListItem, MailboxStatus};
-pub use search::SearchResult;
+pub use search::{Extended, SearchResult};
 pub use status::{Code, Condition, Status};
 
 use crate::flag::Flags;

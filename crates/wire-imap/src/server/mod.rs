@@ -268,11 +268,6 @@ impl Server {
         }
     }
 
-    /// The driver cannot go on (a body that broke off in a literal).
-    pub fn abort(&mut self) {
-        self.close();
-    }
-
     /// TLS stands: the client begins anew (RFC 3501 §6.2.1).
     pub fn tls_started(&mut self) {
         if matches!(self.phase, Phase::Tls) {
