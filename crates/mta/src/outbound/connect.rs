@@ -35,8 +35,8 @@ pub struct Settings {
 
 impl Settings {
     /// As `[mta]` of the configuration says.
-    pub fn new(hello: Host, config: &postroad_config::mta::Mta) -> Self {
-        use postroad_config::mta::TlsOutbound;
+    pub fn new(hello: Host, config: &postroad_config::Mta) -> Self {
+        use postroad_config::TlsOutbound;
         let command = config.command_timeout;
         Settings {
             hello,

@@ -39,7 +39,6 @@ pub trait Body: Send {
 }
 
 /// Reads a message from where it lies.
-#[derive(Debug)]
 pub(super) struct ContentBody<'a> {
     content: &'a Content,
     offset: u64,
