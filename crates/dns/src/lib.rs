@@ -1,9 +1,32 @@
-//! DNS: authoritative zones and caching resolver that iterates from the root
+//! DNS: authoritative for the zones of its own, and a caching resolver that iterates from the root for its own hosts.
+//!
+//! ```text
+//!  request ─► front (udp, tcp) ─► serve ◄─ zone        answered in the transport's own loop
+//!                  │                │
+//!                  │                ▼ not ours, and the asker may have recursion
+//!                  │            resolve: cache ─► hit  answered in the transport's own loop
+//!                  │                └──► iterate ─► upstream (root → TLD → authoritative)   a task
+//!                  └◄──────────────────────────────────┘
+//!  postroad dns … ─► admin (gRPC Zones, Cache)
+//! ```
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`wire`] | octets: names, record sets, zone file words, requests in, responses out |
+//! | [`zone`] | zones in memory and their files |
+//! | [`serve`] | authoritative answers |
+//! | [`resolve`] | the caching resolver |
+//! | [`front`] | transports, limits, who may have recursion |
+//! | [`admin`] | the gRPC services |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod clock;
+pub mod admin;
+pub mod front;
 pub mod resolve;
+mod run;
 pub mod serve;
 pub mod wire;
 pub mod zone;
+
+pub use run::{Dns, DnsError, run};

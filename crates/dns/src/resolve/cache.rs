@@ -6,13 +6,16 @@
 //! never writes a delegation, a domain that its parent took away is gone when the parent's TTL ends (ghost domains).
 //!
 //! Bounded in octets. The shards are chosen by name, so one lock serves all questions about a name. When a shard is
-//! full, a clock hand drops names that were not asked for since it last came by. Expired items are dropped when they
+//! full, a clock hand drops names that were not asked for again since it last came by: names that are asked for once
+//! (a flood of random ones) go first. Expired items are dropped when they
 //! are met, and all of them by [`Cache::forget_expired`].
+//!
+//! `now` is always the time since some beginning, as [`postroad_service::Clock::monotonic`] tells it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Delegation;
 use crate::wire::{Name, RrSet, Rtype};
@@ -91,20 +94,20 @@ pub struct Hit {
 #[derive(Debug)]
 struct Item {
     entry: Entry,
-    stored: Instant,
-    expires: Instant,
+    stored: Duration,
+    expires: Duration,
     /// Stays known until then, for what is learnt from having failed before.
-    gone: Instant,
+    gone: Duration,
 }
 
 impl Item {
-    fn hit(&self, now: Instant) -> Option<Hit> {
-        let left = self.expires.checked_duration_since(now).filter(|left| !left.is_zero())?;
+    fn hit(&self, now: Duration) -> Option<Hit> {
+        let left = self.expires.checked_sub(now).filter(|left| !left.is_zero())?;
         let ttl = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         Some(Hit {
             entry: self.entry.clone(),
             ttl: u32::try_from(ttl).unwrap_or(u32::MAX),
-            age: now.saturating_duration_since(self.stored),
+            age: now.saturating_sub(self.stored),
         })
     }
 }
@@ -175,7 +178,7 @@ impl Cache {
         lock(&self.shards[index])
     }
 
-    fn get(&self, name: &Name, now: Instant, wanted: &[Kind]) -> Option<Hit> {
+    fn get(&self, name: &Name, now: Duration, wanted: &[Kind]) -> Option<Hit> {
         let mut shard = self.shard(name);
         let at = *shard.index.get(name)?;
         let slot = shard.slots.get_mut(at)?;
@@ -185,14 +188,14 @@ impl Cache {
     }
 
     /// The answer for a question: the records, the alias of the name, or that there is none.
-    pub fn answer(&self, name: &Name, rtype: Rtype, now: Instant) -> Option<Hit> {
+    pub fn answer(&self, name: &Name, rtype: Rtype, now: Duration) -> Option<Hit> {
         let wanted =
             [Kind::Positive(rtype), Kind::Positive(Rtype::CNAME), Kind::NoData(rtype), Kind::NxDomain];
         self.get(name, now, &wanted)
     }
 
     /// That the question could not be answered a short time ago, and why.
-    pub fn failure(&self, name: &Name, rtype: Rtype, now: Instant) -> Option<Arc<str>> {
+    pub fn failure(&self, name: &Name, rtype: Rtype, now: Duration) -> Option<Arc<str>> {
         match self.get(name, now, &[Kind::Failure(rtype)])?.entry {
             Entry::Failure(_, _, reason) => Some(reason),
             _ => None,
@@ -200,7 +203,7 @@ impl Cache {
     }
 
     /// The delegation of the deepest zone that `name` is in.
-    pub fn delegation(&self, name: &Name, now: Instant) -> Option<Arc<Delegation>> {
+    pub fn delegation(&self, name: &Name, now: Duration) -> Option<Arc<Delegation>> {
         let mut zone = Some(name.clone());
         while let Some(name) = zone {
             if let Some(Hit { entry: Entry::Delegation(delegation), .. }) = self.get(&name, now, &[Kind::Delegation]) {
@@ -212,26 +215,26 @@ impl Cache {
     }
 
     /// Keeps a positive answer.
-    pub fn put_positive(&self, name: &Name, rrset: Arc<RrSet>, now: Instant) {
+    pub fn put_positive(&self, name: &Name, rrset: Arc<RrSet>, now: Duration) {
         let ttl = Duration::from_secs(rrset.ttl.into()).clamp(self.bounds.min, self.bounds.max);
         self.put(name, Entry::Positive(rrset), ttl, Duration::ZERO, now);
     }
 
     /// Keeps a negative answer for `ttl_s` seconds at most; without a SOA it is not kept (RFC 2308 section 5).
-    pub fn put_negative(&self, name: &Name, entry: Entry, ttl_s: u32, now: Instant) {
+    pub fn put_negative(&self, name: &Name, entry: Entry, ttl_s: u32, now: Duration) {
         let ttl = Duration::from_secs(ttl_s.into()).min(self.bounds.max_negative);
         self.put(name, entry, ttl, Duration::ZERO, now);
     }
 
     /// Keeps a delegation.
-    pub fn put_delegation(&self, delegation: Arc<Delegation>, now: Instant) {
+    pub fn put_delegation(&self, delegation: Arc<Delegation>, now: Duration) {
         let ttl = Duration::from_secs(delegation.ttl.into()).min(self.bounds.max);
         let zone = delegation.zone.clone();
         self.put(&zone, Entry::Delegation(delegation), ttl, Duration::ZERO, now);
     }
 
     /// Keeps a failure: `first`, doubled with every failure in a row up to `most` (RFC 9520 section 3.2).
-    pub fn put_failure(&self, name: &Name, rtype: Rtype, reason: &str, first: Duration, most: Duration, now: Instant) {
+    pub fn put_failure(&self, name: &Name, rtype: Rtype, reason: &str, first: Duration, most: Duration, now: Duration) {
         let before = {
             let shard = self.shard(name);
             let slot = shard.index.get(name).and_then(|at| shard.slots.get(*at));
@@ -246,7 +249,7 @@ impl Cache {
         self.put(name, entry, ttl, most, now);
     }
 
-    fn put(&self, name: &Name, entry: Entry, ttl: Duration, linger: Duration, now: Instant) {
+    fn put(&self, name: &Name, entry: Entry, ttl: Duration, linger: Duration, now: Duration) {
         if ttl.is_zero() {
             return;
         }
@@ -262,7 +265,7 @@ impl Cache {
             (Kind::NoData(new), Kind::Positive(old) | Kind::Failure(old)) => new == old,
             _ => kind == other,
         };
-        let item = Item { entry, stored: now, expires: now + ttl, gone: now + ttl + linger };
+        let item = Item { entry, stored: now, expires: now.saturating_add(ttl), gone: now.saturating_add(ttl).saturating_add(linger) };
         let mut shard = self.shard(name);
         let shard = &mut *shard;
         let at = *shard.index.entry(name.clone()).or_insert_with(|| {
@@ -281,14 +284,13 @@ impl Cache {
             let added = item.entry.octets();
             slot.items.push(item);
             slot.octets = slot.octets + added - freed;
-            slot.used = true;
             shard.octets = shard.octets + added - freed;
         }
         shard.make_room(self.octets_per_shard);
     }
 
     /// Drops everything whose time is over.
-    pub fn forget_expired(&self, now: Instant) {
+    pub fn forget_expired(&self, now: Duration) {
         for shard in &self.shards {
             let mut shard = lock(shard);
             let mut at = 0;
@@ -329,7 +331,7 @@ impl Cache {
     }
 
     /// Everything that is kept of a name and all below it, in canonical order.
-    pub fn dump(&self, name: &Name, now: Instant) -> Vec<(Name, Hit)> {
+    pub fn dump(&self, name: &Name, now: Duration) -> Vec<(Name, Hit)> {
         let mut entries = Vec::new();
         for shard in &self.shards {
             for slot in lock(shard).slots.iter().filter(|slot| slot.name.is_at_or_below(name)) {
@@ -380,7 +382,7 @@ mod tests {
 
     #[test]
     fn ttls_count_down_and_end() {
-        let (cache, start) = (Cache::new(1 << 20, BOUNDS), Instant::now());
+        let (cache, start) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         let owner = name("mx.beta.test");
         cache.put_positive(&owner, a(300), start);
         let at = |seconds| cache.answer(&name("MX.Beta.Test"), Rtype::A, start + Duration::from_secs(seconds));
@@ -394,7 +396,7 @@ mod tests {
 
     #[test]
     fn ttls_are_capped_and_zero_is_not_kept() {
-        let (cache, start) = (Cache::new(1 << 20, BOUNDS), Instant::now());
+        let (cache, start) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         cache.put_positive(&name("long"), a(0x7fff_ffff), start);
         assert_eq!(cache.answer(&name("long"), Rtype::A, start).unwrap().ttl, 86_400);
         cache.put_positive(&name("zero"), a(0), start);
@@ -405,7 +407,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_replaces() {
-        let (cache, now) = (Cache::new(1 << 20, BOUNDS), Instant::now());
+        let (cache, now) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         let owner = name("x.test");
         cache.put_negative(&owner, Entry::NxDomain(None), 60, now);
         assert!(matches!(cache.answer(&owner, Rtype::MX, now).unwrap().entry, Entry::NxDomain(_)));
@@ -425,7 +427,7 @@ mod tests {
 
     #[test]
     fn failures_are_kept_longer_each_time_and_end_with_success() {
-        let (cache, start) = (Cache::new(1 << 20, BOUNDS), Instant::now());
+        let (cache, start) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         let (owner, first, most) = (name("down.test"), Duration::from_secs(5), Duration::from_secs(60));
         let fails = |at: u64| cache.failure(&owner, Rtype::A, start + Duration::from_secs(at)).is_some();
         cache.put_failure(&owner, Rtype::A, "timeout", first, most, start);
@@ -440,7 +442,7 @@ mod tests {
 
     #[test]
     fn the_bound_holds_and_names_in_use_stay() {
-        let (cache, now) = (Cache::new(256 * 1024, BOUNDS), Instant::now());
+        let (cache, now) = (Cache::new(256 * 1024, BOUNDS), Duration::from_secs(1000));
         let kept = name("kept.test");
         cache.put_positive(&kept, a(3600), now);
         for index in 0..20_000 {
@@ -453,7 +455,7 @@ mod tests {
 
     #[test]
     fn a_name_and_all_below_it_are_flushed() {
-        let (cache, now) = (Cache::new(1 << 20, BOUNDS), Instant::now());
+        let (cache, now) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         for owner in ["beta.test", "mx.beta.test", "alpha.test", "xbeta.test"] {
             cache.put_positive(&name(owner), a(60), now);
         }

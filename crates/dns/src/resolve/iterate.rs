@@ -16,7 +16,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hickory_proto::op::Message;
 use ipnet::IpNet;
@@ -44,7 +44,8 @@ pub struct Context<'a> {
     pub zones: &'a Zones,
     pub root: &'a Arc<Delegation>,
     pub rules: &'a Rules,
-    pub now: Instant,
+    /// Time since some beginning.
+    pub now: Duration,
 }
 
 /// Settings that the machine follows.

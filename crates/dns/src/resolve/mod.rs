@@ -23,9 +23,9 @@ use metrics::{counter, gauge, histogram};
 pub use steps::{Answer, Explained, Held, Source, Step};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{error::Elapsed, timeout};
+use postroad_service::Clock;
 use tracing::{Instrument, debug};
 
-use crate::clock::Clock;
 use crate::serve::rcode;
 use crate::wire::{Name, RrSetBuilder, Rtype};
 use crate::zone::Zones;
@@ -90,7 +90,7 @@ impl Resolver {
 
     /// The answer, if the cache holds all of it.
     pub fn cached(&self, name: &Name, rtype: Rtype) -> Option<Answer> {
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         if rtype == Rtype::ANY {
             return Some(any(name));
         }
@@ -184,7 +184,7 @@ impl Resolver {
         };
         if let Some(reason) = &answer.failure {
             debug!(%name, %rtype, reason = &**reason, "resolution failed");
-            self.cache.put_failure(&name, rtype, reason, FAILURE_FIRST, FAILURE_MOST, self.clock.now());
+            self.cache.put_failure(&name, rtype, reason, FAILURE_FIRST, FAILURE_MOST, self.clock.monotonic());
         }
         let took = started.elapsed();
         histogram!("postroad_dns_resolution_seconds").record(took);
@@ -216,7 +216,7 @@ impl Resolver {
             zones,
             root: &self.root,
             rules: &self.rules,
-            now: self.clock.now(),
+            now: self.clock.monotonic(),
         }
     }
 
@@ -238,7 +238,7 @@ impl Resolver {
 
     /// Everything that is kept of a name and all below it.
     pub fn dump(&self, name: &Name) -> Vec<(Name, cache::Hit)> {
-        self.cache.dump(name, self.clock.now())
+        self.cache.dump(name, self.clock.monotonic())
     }
 
     /// Forgets a name and all below it; with the root also what is known of other servers. The number of entries.
@@ -251,7 +251,7 @@ impl Resolver {
 
     /// Drops what is over and tells the metrics how full the cache is. To be called now and then.
     pub fn tidy(&self) {
-        self.cache.forget_expired(self.clock.now());
+        self.cache.forget_expired(self.clock.monotonic());
         gauge!("postroad_dns_cache_octets").set(self.cache.octets() as f64);
         gauge!("postroad_dns_cache_names").set(self.cache.names() as f64);
     }

@@ -98,18 +98,18 @@ fn follow(answers: &[Record], name: &Name, rtype: Rtype, zone: &Name) -> Followe
         if rtype == Rtype::CNAME {
             break;
         }
-        let target = if let Some(alias) = rrset(answers, &last, Rtype::CNAME) {
+        let target = if let Some((owner, dname, target)) = renamed(answers, &last, zone) {
+            let mut alias = RrSetBuilder::new(Rtype::CNAME, dname.ttl);
+            alias.push(target.as_wire());
+            chain.push((owner, dname));
+            chain.extend(alias.build().map(|alias| (last.clone(), Arc::new(alias))));
+            Some(target)
+        } else if let Some(alias) = rrset(answers, &last, Rtype::CNAME) {
             let target = Name::from_wire(alias.first()).ok();
             chain.push((last.clone(), alias));
             target
         } else {
-            renamed(answers, &last, zone).and_then(|(owner, dname, target)| {
-                let mut alias = RrSetBuilder::new(Rtype::CNAME, dname.ttl);
-                alias.push(target.as_wire());
-                chain.push((owner, dname));
-                chain.push((last.clone(), Arc::new(alias.build()?)));
-                Some(target)
-            })
+            None
         };
         let Some(target) = target else { break };
         if chain.iter().any(|(owner, _)| *owner == target) || !target.is_at_or_below(zone) {

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::wire::Name;
 
@@ -32,9 +32,9 @@ struct Server {
     /// Smoothed round trip time and its variation.
     rtt: Option<(Duration, Duration)>,
     silences: u32,
-    down_until: Option<Instant>,
-    no_edns_until: Option<Instant>,
-    lame: HashMap<Name, Instant>,
+    down_until: Option<Duration>,
+    no_edns_until: Option<Duration>,
+    lame: HashMap<Name, Duration>,
 }
 
 /// How much a server is worth asking; less is better.
@@ -63,7 +63,7 @@ impl Servers {
 
     /// The rank of a server for a zone; `None` when it is lame for it. `chance` from 0 to 255 spreads servers that
     /// are about as fast, so that each is measured again now and then.
-    pub fn rank(&self, address: IpAddr, zone: &Name, chance: u8, now: Instant) -> Option<Rank> {
+    pub fn rank(&self, address: IpAddr, zone: &Name, chance: u8, now: Duration) -> Option<Rank> {
         let servers = self.lock();
         let Some(server) = servers.get(&address) else { return Some(Rank { down: false, rtt: jittered(UNKNOWN_RTT, chance) }) };
         if server.lame.get(zone).is_some_and(|until| *until > now) {
@@ -95,7 +95,7 @@ impl Servers {
     }
 
     /// It did not answer, or could not be reached.
-    pub fn silent(&self, address: IpAddr, now: Instant) {
+    pub fn silent(&self, address: IpAddr, now: Duration) {
         self.change(address, |server| {
             let backoff = BACKOFF_FIRST.saturating_mul(1 << server.silences.min(16)).min(BACKOFF_MAX);
             server.silences = server.silences.saturating_add(1);
@@ -104,7 +104,7 @@ impl Servers {
     }
 
     /// It does not serve this zone.
-    pub fn lame(&self, address: IpAddr, zone: &Name, now: Instant) {
+    pub fn lame(&self, address: IpAddr, zone: &Name, now: Duration) {
         self.change(address, |server| {
             if server.lame.len() >= LAME_ZONES_MAX {
                 server.lame.retain(|_, until| *until > now);
@@ -117,11 +117,11 @@ impl Servers {
     }
 
     /// It answers only without EDNS (RFC 6891 section 6.2.2).
-    pub fn without_edns(&self, address: IpAddr, now: Instant) {
+    pub fn without_edns(&self, address: IpAddr, now: Duration) {
         self.change(address, |server| server.no_edns_until = Some(now + NO_EDNS_FOR));
     }
 
-    pub fn takes_edns(&self, address: IpAddr, now: Instant) -> bool {
+    pub fn takes_edns(&self, address: IpAddr, now: Duration) -> bool {
         !self.lock().get(&address).is_some_and(|server| server.no_edns_until.is_some_and(|until| until > now))
     }
 
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_silent_server_is_last_until_it_answers() {
-        let (servers, now) = (Servers::default(), Instant::now());
+        let (servers, now) = (Servers::default(), Duration::from_secs(1000));
         let (zone, dead, slow) = (Name::root(), IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         servers.answered(slow, Duration::from_millis(900));
         servers.silent(dead, now);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn lame_is_by_zone_and_ends() {
-        let (servers, now) = (Servers::default(), Instant::now());
+        let (servers, now) = (Servers::default(), Duration::from_secs(1000));
         let (zone, other) = ("beta.test".parse().unwrap(), "alpha.test".parse().unwrap());
         let address = IpAddr::from([192, 0, 2, 1]);
         servers.lame(address, &zone, now);

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use postroad_service::FakeClock;
 use hickory_proto::rr::{Name as HickoryName, RData, Record, RecordType};
 
 use super::upstream::{Ask, AskError};
 use super::*;
-use crate::clock::ManualClock;
 use crate::serve::{Rotation, answer};
 use crate::wire::{Request, Writer};
 use crate::zone::zone_from_text;
@@ -85,7 +85,7 @@ impl Upstream for Internet {
 
 struct Scene {
     internet: Arc<Internet>,
-    clock: Arc<ManualClock>,
+    clock: FakeClock,
     resolver: Arc<Resolver>,
 }
 
@@ -100,13 +100,14 @@ fn zones(texts: &[(&str, &str)]) -> Zones {
 const ROOT: &str = "@ NS a.root.\na.root. A 192.0.2.1\ntest. NS ns.test.\nns.test. A 192.0.2.2\n\
                     other. NS ns.other.\nns.other. A 192.0.2.7\n";
 const TEST: &str = "@ NS ns\nns A 192.0.2.2\nalpha NS ns.alpha\nns.alpha A 192.0.2.3\nbeta NS ns1.beta\nbeta NS ns2.beta\n\
-                    ns1.beta A 192.0.2.4\nns2.beta A 192.0.2.5\nglueless NS ns.alpha\nround NS ns.circle\n\
+                    ns1.beta A 192.0.2.4\nns2.beta A 192.0.2.5\nglueless NS ns.far.other.\nround NS ns.circle\n\
                     circle NS ns.round\ncut NS ns.alpha\n";
 const ALPHA: &str = "@ NS ns\nns A 192.0.2.3\n@ 60 MX 10 mx\nmx A 192.0.2.25\nwww CNAME web.beta.test.\n\
                      loop CNAME loop2\nloop2 CNAME loop\nout CNAME gone.beta.test.\nsub DNAME beta.test.\n\
                      many A 192.0.2.10\nmany A 192.0.2.11\nzero 0 A 192.0.2.12\n";
 const BETA: &str = "@ NS ns1\n@ NS ns2\nns1 A 192.0.2.4\nns2 A 192.0.2.5\nweb A 192.0.2.80\n@ MX 5 mx\nmx A 192.0.2.26\n";
-const GLUELESS: &str = "@ NS ns.alpha.test.\nhost A 192.0.2.90\n";
+const OTHER: &str = "@ NS ns\nns A 192.0.2.7\nns.far A 192.0.2.3\n";
+const GLUELESS: &str = "@ NS ns.far.other.\nhost A 192.0.2.90\n";
 
 fn scene_with(own: Zones, rules: impl FnOnce(&mut Rules)) -> Scene {
     let internet = Arc::new(Internet::default());
@@ -116,9 +117,10 @@ fn scene_with(own: Zones, rules: impl FnOnce(&mut Rules)) -> Scene {
         ([192, 0, 2, 3], Host::Serves(zones(&[("alpha.test.", ALPHA), ("glueless.test.", GLUELESS)]))),
         ([192, 0, 2, 4], Host::Serves(zones(&[("beta.test.", BETA)]))),
         ([192, 0, 2, 5], Host::Serves(zones(&[("beta.test.", BETA)]))),
+        ([192, 0, 2, 7], Host::Serves(zones(&[("other.", OTHER)]))),
     ];
     internet.hosts.lock().unwrap().extend(hosts.map(|(address, host)| (IpAddr::from(address), host)));
-    let clock = Arc::new(ManualClock::default());
+    let clock = FakeClock::new(std::time::SystemTime::UNIX_EPOCH);
     let mut followed = Rules {
         port: 53,
         deny_servers: Vec::new(),
@@ -141,7 +143,7 @@ fn scene_with(own: Zones, rules: impl FnOnce(&mut Rules)) -> Scene {
         concurrency_max: 8,
         zones: Arc::new(ArcSwap::from_pointee(own)),
         upstream: internet.clone(),
-        clock: clock.clone(),
+        clock: Arc::new(clock.clone()),
     }));
     Scene { internet, clock, resolver }
 }
@@ -246,7 +248,7 @@ async fn aliases_are_chased_across_zones() {
 async fn a_name_server_without_glue_is_looked_up() {
     let scene = scene();
     assert_eq!(scene.ask("host.glueless.test", Rtype::A).await, "NOERROR host.glueless.test. 300 IN A 192.0.2.90");
-    assert!(scene.asked().contains(&"192.0.2.3 ns.alpha.test. A".to_owned()));
+    assert!(scene.asked().contains(&"192.0.2.7 ns.far.other. A".to_owned()));
 }
 
 #[tokio::test]

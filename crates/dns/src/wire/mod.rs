@@ -10,6 +10,7 @@ mod name;
 mod query;
 mod rrset;
 mod rtype;
+mod svcb;
 mod text;
 mod writer;
 

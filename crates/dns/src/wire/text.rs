@@ -4,12 +4,12 @@ use std::fmt::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::rr::{RData, RecordType};
-use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict};
+use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 use postroad_types::limits::DNS_TTL_S_MAX;
 
 use super::fields::{Field, fields, take_field, validate_rdata};
 use super::name::unescape;
-use super::{Name, Rtype};
+use super::{Name, Rtype, svcb};
 
 /// One word of a zone file's entry, its escapes still in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,12 +273,10 @@ pub(crate) fn rdata_to_wire(data: &RData) -> Option<Vec<u8>> {
 /// Shows record data in presentation format, generic (RFC 3597) where the type is opaque.
 pub fn display_rdata(rtype: Rtype, rdata: &[u8]) -> String {
     let mut text = String::new();
-    if matches!(rtype, Rtype::SVCB | Rtype::HTTPS) {
-        let mut decoder = BinDecoder::new(rdata);
-        let length = Restrict::new(u16::try_from(rdata.len()).unwrap_or(u16::MAX));
-        if let Ok(data) = RData::read(&mut decoder, rtype.into(), length) {
-            return data.to_string();
-        }
+    if matches!(rtype, Rtype::SVCB | Rtype::HTTPS)
+        && let Some(text) = svcb::display(rdata)
+    {
+        return text;
     }
     let known = fields(rtype).filter(|_| validate_rdata(rtype, rdata));
     let Some(fields) = known else {
@@ -346,7 +344,7 @@ fn display_field(text: &mut String, field: Field, octets: &[u8]) {
     }
 }
 
-fn push_quoted(text: &mut String, octets: &[u8]) {
+pub(super) fn push_quoted(text: &mut String, octets: &[u8]) {
     text.push('"');
     for &octet in octets {
         match octet {
@@ -474,7 +472,7 @@ mod tests {
         ] {
             assert_eq!(round_trip(rtype, text), shown, "{rtype} {text}");
         }
-        assert_eq!(round_trip("HTTPS", "1 . alpn=h2"), "1 . alpn=h2");
+        assert_eq!(round_trip("HTTPS", "1 . alpn=h2,h3 port=8443"), "1 . alpn=\"h2,h3\" port=8443");
     }
 
     #[test]

@@ -62,18 +62,14 @@ impl<'b> Writer<'b> {
         writer
     }
 
-    /// Forgets all records written so far.
-    pub fn clear_records(&mut self, request: &Request<'_>) {
-        self.buffer.truncate(request.start.len());
-        self.counts = [0; 3];
+    /// Forgets all records and all that was set but whether recursion is available.
+    pub fn restart(&mut self, request: &Request<'_>) {
         let end = request.start.len();
-        let kept = self.targets.iter().take(self.target_count).take_while(|(_, at)| usize::from(*at) < end).count();
-        self.target_count = kept;
-    }
-
-    /// Number of records in a section so far.
-    pub fn count(&self, section: Section) -> u16 {
-        self.counts[section as usize]
+        self.buffer.truncate(end);
+        self.counts = [0; 3];
+        self.target_count =
+            self.targets.iter().take(self.target_count).take_while(|(_, at)| usize::from(*at) < end).count();
+        (self.authoritative, self.truncated, self.rcode) = (false, false, 0);
     }
 
     /// Writes all records of a set, the record with index `first` (modulo their number) first. False: they do not

@@ -12,6 +12,7 @@
 //! neighbours, which negative answers need (and DNSSEC will).
 
 mod build;
+mod hosted;
 mod lexer;
 mod parser;
 mod set;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub use build::{check_zone_text, load_zone_file, zone_from_text};
+pub use hosted::{Hosted, ReloadError, ZoneSource};
 pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
 pub use set::Zones;

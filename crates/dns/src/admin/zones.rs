@@ -1,0 +1,119 @@
+//! Zones: list, show, read again, check.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use postroad_rpc::v1::{
+    CheckZoneReply, CheckZoneRequest, ListZonesReply, ListZonesRequest, ReloadZonesRequest, ShowZoneReply,
+    ShowZoneRequest, Zone as ZoneMessage, zones_server,
+};
+use postroad_rpc::{Fault, FaultKind, Peer};
+use postroad_types::Role;
+use tonic::{Request, Response, Status};
+
+use super::{Replies, invalid, name, replies, without_dot};
+use crate::resolve::Resolver;
+use crate::wire::{Name, display_rdata};
+use crate::zone::{Hosted, ReloadError, Zone, check_zone_text};
+
+/// Who may look at zones: the operator, and mda, which publishes records.
+const READERS: [Role; 2] = [Role::Operator, Role::Mda];
+
+/// The Zones service.
+#[derive(Debug, Clone)]
+pub struct ZonesService {
+    hosted: Arc<Hosted>,
+    resolver: Option<Arc<Resolver>>,
+}
+
+impl ZonesService {
+    pub fn new(hosted: Arc<Hosted>, resolver: Option<Arc<Resolver>>) -> Self {
+        Self { hosted, resolver }
+    }
+}
+
+fn message(zone: &Zone) -> ZoneMessage {
+    let loaded = zone.loaded_at().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ZoneMessage {
+        origin: without_dot(zone.apex()),
+        serial: zone.serial(),
+        records: zone.records(),
+        names: zone.names(),
+        file: zone.file().display().to_string(),
+        loaded_us: i64::try_from(loaded.as_micros()).unwrap_or(i64::MAX),
+    }
+}
+
+/// All records of a zone in canonical order.
+fn lines(zone: &Zone) -> Vec<String> {
+    let sets = zone.nodes().flat_map(|node| node.rrsets().iter().map(move |rrset| (node, rrset)));
+    let records = sets.flat_map(|(node, rrset)| rrset.iter().map(move |rdata| (node, rrset, rdata)));
+    records
+        .map(|(node, rrset, rdata)| {
+            let data = display_rdata(rrset.rtype, rdata);
+            format!("{} {} IN {} {data}", node.owner, rrset.ttl, rrset.rtype)
+        })
+        .collect()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::new(FaultKind::Internal, format!("the work ended early: {error}")).into())
+}
+
+#[tonic::async_trait]
+impl zones_server::Zones for ZonesService {
+    type ShowZoneStream = Replies<ShowZoneReply>;
+
+    async fn list_zones(&self, request: Request<ListZonesRequest>) -> Result<Response<ListZonesReply>, Status> {
+        Peer::require(&request, &READERS)?;
+        let zones = self.hosted.zones().load_full();
+        Ok(Response::new(ListZonesReply { zones: zones.iter().map(|zone| message(zone)).collect() }))
+    }
+
+    async fn show_zone(&self, request: Request<ShowZoneRequest>) -> Result<Response<Self::ShowZoneStream>, Status> {
+        Peer::require(&request, &READERS)?;
+        let origin = name(&request.get_ref().origin)?;
+        let zone = self.hosted.zones().load().get(&origin).cloned();
+        let zone = zone.ok_or_else(|| Fault::new(FaultKind::NotFound, ReloadError::Unknown(origin)))?;
+        let records = blocking(move || lines(&zone)).await?;
+        Ok(Response::new(replies(records, |records| ShowZoneReply { records })))
+    }
+
+    async fn reload_zones(&self, request: Request<ReloadZonesRequest>) -> Result<Response<ListZonesReply>, Status> {
+        Peer::require(&request, &READERS)?;
+        let origin = &request.get_ref().origin;
+        let origin: Option<Name> = if origin.is_empty() { None } else { Some(name(origin)?) };
+        let hosted = Arc::clone(&self.hosted);
+        let reloaded = blocking(move || hosted.reload(origin.as_ref())).await?.map_err(|error| {
+            let kind = match error {
+                ReloadError::Unknown(_) => FaultKind::NotFound,
+                ReloadError::Errors(_) => FaultKind::Invalid,
+            };
+            Fault::new(kind, error)
+        })?;
+        // What was cached of these names while the zone was another, or not here.
+        if let Some(resolver) = &self.resolver {
+            for zone in &reloaded {
+                resolver.flush(zone.apex());
+            }
+        }
+        Ok(Response::new(ListZonesReply { zones: reloaded.iter().map(|zone| message(zone)).collect() }))
+    }
+
+    async fn check_zone(&self, request: Request<CheckZoneRequest>) -> Result<Response<CheckZoneReply>, Status> {
+        Peer::require(&request, &READERS)?;
+        let CheckZoneRequest { origin, text } = request.into_inner();
+        if origin.is_empty() {
+            return Err(invalid("the zone's origin is missing".to_owned()));
+        }
+        let origin = name(&origin)?;
+        let reply = match blocking(move || check_zone_text(&origin, &text)).await? {
+            Ok(records) => CheckZoneReply { errors: Vec::new(), records },
+            Err(errors) => {
+                CheckZoneReply { errors: errors.0.iter().map(ToString::to_string).collect(), records: 0 }
+            }
+        };
+        Ok(Response::new(reply))
+    }
+}

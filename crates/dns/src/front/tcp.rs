@@ -1,0 +1,88 @@
+//! DNS over TCP (RFC 7766): several questions per connection, answered as they get ready, out of order if one has to
+//! wait for other servers.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use postroad_service::{Conn, Drain, Gate, Listener};
+use postroad_types::limits::DNS_TCP_PIPELINE_MAX;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Engine, Outcome, Transport};
+
+/// Serves a listener until the drain begins; open connections then finish what was asked on them.
+pub async fn serve(listener: Listener, engine: Arc<Engine>, gate: Gate, idle: Duration, drain: Drain) {
+    let sessions = drain.clone();
+    let session = move |conn: Conn| {
+        let (engine, drain) = (Arc::clone(&engine), sessions.clone());
+        async move {
+            let client = conn.peer();
+            if let Err(error) = session(conn, &engine, idle, &drain).await {
+                tracing::debug!(%client, %error, "a DNS connection ended early");
+            }
+        }
+    };
+    // Nothing can be said to a client that is beyond the bounds but by closing.
+    listener.serve(gate, Bytes::new(), drain, session).await;
+}
+
+async fn session(conn: Conn, engine: &Engine, idle: Duration, drain: &Drain) -> io::Result<()> {
+    let client = conn.peer().ip();
+    let (mut from, mut to) = tokio::io::split(conn);
+    let mut received = BytesMut::with_capacity(1024);
+    let mut response = Vec::with_capacity(1024);
+    let mut waiting = FuturesUnordered::new();
+    let mut deadline = Instant::now() + idle;
+    let mut asks = true;
+    loop {
+        while asks && waiting.len() < DNS_TCP_PIPELINE_MAX {
+            let Some(request) = next_message(&mut received) else { break };
+            deadline = Instant::now() + idle;
+            match engine.answer(&request, client, Transport::Tcp, &mut response) {
+                Outcome::Reply => send(&mut to, &response, idle).await?,
+                Outcome::Later(pending) => waiting.push(engine.complete(pending)),
+                // What sends responses or less than a header is no client.
+                Outcome::Drop => return Ok(()),
+            }
+        }
+        if !asks && waiting.is_empty() {
+            return to.shutdown().await;
+        }
+        tokio::select! {
+            read = from.read_buf(&mut received), if asks && waiting.len() < DNS_TCP_PIPELINE_MAX => {
+                asks = read? > 0;
+            }
+            Some(response) = waiting.next(), if !waiting.is_empty() => {
+                if let Some(response) = response {
+                    send(&mut to, &response, idle).await?;
+                }
+                deadline = Instant::now() + idle;
+            }
+            () = sleep_until(deadline), if waiting.is_empty() => return to.shutdown().await,
+            () = drain.stopping(), if asks => asks = false,
+        }
+    }
+}
+
+/// Takes the next whole message (two octets of length, then the message: RFC 1035 section 4.2.2).
+fn next_message(received: &mut BytesMut) -> Option<BytesMut> {
+    let length = usize::from(u16::from_be_bytes(*received.first_chunk::<2>()?));
+    if received.len() < 2 + length {
+        received.reserve(2 + length - received.len());
+        return None;
+    }
+    received.advance(2);
+    Some(received.split_to(length))
+}
+
+/// A client that does not read its answers is given up.
+async fn send(to: &mut (impl AsyncWriteExt + Unpin), response: &[u8], within: Duration) -> io::Result<()> {
+    let length = u16::try_from(response.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    let framed = [&length.to_be_bytes(), response].concat();
+    timeout(within, to.write_all(&framed)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}

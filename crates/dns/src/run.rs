@@ -1,0 +1,171 @@
+//! From the configuration to a server that answers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use postroad_config::Rotation as ConfiguredRotation;
+use postroad_rpc::Server;
+use postroad_rpc::v1::cache_server::CacheServer;
+use postroad_rpc::v1::zones_server::ZonesServer;
+use postroad_service::{BindError, Clock, Drain, Gate, Node, StartError};
+use postroad_types::Role;
+
+use crate::admin::{CacheService, ZonesService};
+use crate::front::{self, Bound, Engine, Recursion};
+use crate::resolve::cache::TtlBounds;
+use crate::resolve::iterate::Rules;
+use crate::resolve::upstream::Network;
+use crate::resolve::{Delegation, Parts, Resolver};
+use crate::serve::Rotation;
+use crate::wire::{Name, NameError};
+use crate::zone::{Hosted, ZoneErrors, ZoneSource};
+
+/// How often what is over is dropped from the cache.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+
+/// Why the server did not start. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DnsError {
+    #[error("[[dns.zones]] origin \"{origin}\" is no domain name: {error}")]
+    Origin { origin: String, error: NameError },
+    #[error("[[dns.zones]] has the zone {0} twice; expected each zone once")]
+    Twice(Name),
+    #[error("zones cannot be served:\n{0}")]
+    Zones(ZoneErrors),
+    #[error("[dns.recursion] root_hints {}: {error}", file.display())]
+    HintsFile { file: PathBuf, error: std::io::Error },
+    #[error("[dns.recursion] root_hints cannot be used:\n{0}")]
+    Hints(ZoneErrors),
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    #[error("{0}")]
+    Start(#[from] StartError),
+}
+
+/// A server that answers.
+#[derive(Debug, Clone)]
+pub struct Dns {
+    /// Where, UDP and TCP: with the ports that the system chose where 0 was asked for.
+    pub addresses: Vec<SocketAddr>,
+    pub hosted: Arc<Hosted>,
+    /// None when nobody may have recursion.
+    pub resolver: Option<Arc<Resolver>>,
+}
+
+impl Dns {
+    /// Reads zones and hints, binds all addresses, and then answers until `drain` begins, in tasks of `drain`.
+    pub fn start(config: &postroad_config::Dns, clock: Arc<dyn Clock>, drain: &Drain) -> Result<Dns, DnsError> {
+        let hosted = Arc::new(Hosted::load(sources(config)?).map_err(DnsError::Zones)?);
+        let resolver = resolver(&config.recursion, &hosted, clock.clone())?;
+        let loops = available_parallelism().map_or(1, usize::from);
+        let bound = front::bind_all(&config.listen, loops)?;
+
+        let recursion = resolver.clone().map(|resolver| Recursion {
+            resolver,
+            allow: config.recursion.allow.clone(),
+            waiting_max: config.recursion.concurrency_max,
+        });
+        let rotation = match config.rotation {
+            ConfiguredRotation::Cyclic => Rotation::Cyclic,
+            ConfiguredRotation::Random => Rotation::Random,
+            ConfiguredRotation::Fixed => Rotation::Fixed,
+        };
+        let engine = Arc::new(Engine::new(hosted.zones(), recursion, rotation, config.udp_payload_max));
+        let gate = Gate::new(config.connections_max, per_client(config.connections_max));
+        let addresses = bound.iter().map(|bound| bound.address).collect();
+        for Bound { tcp, udp, .. } in bound {
+            for socket in udp {
+                drain.spawn(front::serve_udp(socket, Arc::clone(&engine), drain.clone()));
+            }
+            let engine = Arc::clone(&engine);
+            drain.spawn(front::serve_tcp(tcp, engine, gate.clone(), config.tcp_idle, drain.clone()));
+        }
+        if let Some(resolver) = &resolver {
+            drain.spawn(tidy(Arc::clone(resolver), clock, drain.clone()));
+        }
+        Ok(Dns { addresses, hosted, resolver })
+    }
+}
+
+/// Runs the role until it is told to stop.
+pub async fn run(node: Node) -> Result<(), DnsError> {
+    let dns = Dns::start(&node.config.dns, node.clock.clone(), &node.drain)?;
+    for address in &dns.addresses {
+        node.note_bound("DNS", *address);
+    }
+    let server = Server::new(Role::Dns)
+        .add(ZonesServer::new(ZonesService::new(Arc::clone(&dns.hosted), dns.resolver.clone())))
+        .add(CacheServer::new(CacheService::new(dns.resolver.clone())));
+    let health = node.serve_rpc(server)?;
+    node.serve_admin()?;
+    health.set_serving(true).await;
+    node.drain.finish().await;
+    Ok(())
+}
+
+/// Connections that one client may hold: a fourth of all, so that four are needed to shut the others out.
+fn per_client(connections_max: usize) -> usize {
+    connections_max.div_ceil(4)
+}
+
+fn sources(config: &postroad_config::Dns) -> Result<Vec<ZoneSource>, DnsError> {
+    let mut sources: Vec<ZoneSource> = Vec::with_capacity(config.zones.len());
+    for zone in &config.zones {
+        let origin: Name =
+            zone.origin.parse().map_err(|error| DnsError::Origin { origin: zone.origin.clone(), error })?;
+        if sources.iter().any(|source| source.origin == origin) {
+            return Err(DnsError::Twice(origin));
+        }
+        sources.push(ZoneSource { origin, file: zone.file.clone() });
+    }
+    Ok(sources)
+}
+
+fn resolver(
+    config: &postroad_config::Recursion,
+    hosted: &Hosted,
+    clock: Arc<dyn Clock>,
+) -> Result<Option<Arc<Resolver>>, DnsError> {
+    if config.allow.is_empty() {
+        return Ok(None);
+    }
+    let root = match &config.root_hints {
+        None => Delegation::internet_root(),
+        Some(file) => {
+            let text = std::fs::read(file).map_err(|error| DnsError::HintsFile { file: file.clone(), error })?;
+            Delegation::root_from_hints(&text, file).map_err(DnsError::Hints)?
+        }
+    };
+    let network = Network::new(config.source.clone());
+    let rules = Rules {
+        port: config.upstream_port,
+        deny_servers: config.deny_servers.clone(),
+        ipv4: true,
+        ipv6: network.has_ipv6() || config.source.iter().any(IpAddr::is_ipv6),
+        query_timeout: config.query_timeout,
+        max_ttl: config.max_ttl,
+    };
+    Ok(Some(Arc::new(Resolver::new(Parts {
+        root: Arc::new(root),
+        rules,
+        cache_octets: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
+        ttl_bounds: TtlBounds { min: config.min_ttl, max: config.max_ttl, max_negative: config.max_negative_ttl },
+        resolve_timeout: config.resolve_timeout,
+        concurrency_max: config.concurrency_max,
+        zones: hosted.zones(),
+        upstream: Arc::new(network),
+        clock,
+    }))))
+}
+
+async fn tidy(resolver: Arc<Resolver>, clock: Arc<dyn Clock>, drain: Drain) {
+    loop {
+        tokio::select! {
+            () = drain.stopping() => return,
+            () = clock.sleep(TIDY_EVERY) => resolver.tidy(),
+        }
+    }
+}
