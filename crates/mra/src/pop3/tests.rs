@@ -62,6 +62,8 @@ async fn a_message_is_read_and_deleted() {
     assert_eq!(lines(&mut client).await, ["Subject: one", ""]);
     assert!(client.say("TOP 1 1").await.starts_with("+OK"));
     assert_eq!(lines(&mut client).await, ["Subject: one", "", "..dot"]);
+    assert!(client.say("TOP 1 99999999").await.starts_with("+OK"));
+    assert_eq!(lines(&mut client).await, ["Subject: one", "", "..dot", "last"]);
     assert!(client.say("DELE 1").await.starts_with("+OK"));
     assert_eq!(left(&server).await, [first, second]);
     assert!(client.say("QUIT").await.starts_with("+OK"));
@@ -70,7 +72,8 @@ async fn a_message_is_read_and_deleted() {
 
     let query = Query { trace_id: Some(trace), ..Query::default() };
     let steps = server.traces.find(&query).unwrap();
-    assert_eq!(steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["fetched"]);
+    // RETR and the TOP of all lines.
+    assert_eq!(steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["fetched", "fetched"]);
     assert!(steps[0].fields.contains(&("protocol".to_owned(), "pop3".to_owned())));
     assert!(steps[0].fields.contains(&("octets".to_owned(), text.len().to_string())));
 }
