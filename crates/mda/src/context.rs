@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use postroad_config::Mda;
-use postroad_service::{Clock, Node, TraceLog};
+use postroad_service::{Clock, Drain, Node, TraceLog};
 use postroad_store::StoreError;
 use postroad_store::directory::DirectoryStore;
 use postroad_store::mailbox::MailboxStore;
@@ -23,6 +23,7 @@ pub struct Context {
     pub throttle: Throttle,
     pub clock: Arc<dyn Clock>,
     pub trace: TraceLog,
+    pub drain: Drain,
 }
 
 impl Context {
@@ -42,6 +43,7 @@ impl Context {
             mailboxes,
             clock: node.clock.clone(),
             trace: node.trace.clone(),
+            drain: node.drain.clone(),
             config,
         })
     }

@@ -23,13 +23,13 @@ mod resolve;
 use std::sync::Arc;
 
 use postroad_rpc::Server;
-use postroad_rpc::peer::only;
 use postroad_rpc::v1::delivery_server::DeliveryServer;
 use postroad_rpc::v1::directory_server::DirectoryServer;
 use postroad_rpc::v1::mailbox_server::MailboxServer;
 use postroad_service::{Node, StartError};
 use postroad_store::StoreError;
-use postroad_store_local::{LocalMailboxes, SqliteDirectory};
+use postroad_store::memory::MemoryMailboxes;
+use postroad_store_local::directory::SqliteDirectory;
 use postroad_types::Role;
 
 use context::Context;
@@ -46,11 +46,11 @@ pub enum RunError {
 /// Runs the service until its drain has finished.
 pub async fn run(node: Node) -> Result<(), RunError> {
     let directory = Arc::new(SqliteDirectory::open(&node.config.directory_file())?);
-    let mailboxes = Arc::new(LocalMailboxes::open(&node.config.mailbox_dir())?);
+    let mailboxes = Arc::new(MemoryMailboxes::new());
     let context = Arc::new(Context::new(&node, directory, mailboxes)?);
     serve(&node, context)?;
     node.serve_admin()?;
-    let cut = node.drain.finish().await;
+    let cut = node.finish().await;
     if cut > 0 {
         tracing::info!(cut, "calls that did not end within the grace were cut");
     }
@@ -62,10 +62,10 @@ fn serve(node: &Node, context: Arc<Context>) -> Result<(), StartError> {
     let delivery = deliver::Service::new(context.clone());
     let mailbox = mailbox::Service::new(context);
     let server = Server::new(Role::Mda)
-        // Who may make which call is told in the service: mta and mra may ask what an operator may change.
+        // Each service says for itself which callers it is there for.
         .add(DirectoryServer::new(directory))
-        .add(DeliveryServer::with_interceptor(delivery, only(&[Role::Mta])))
-        .add(MailboxServer::with_interceptor(mailbox, only(&[Role::Mra])));
+        .add(DeliveryServer::new(delivery))
+        .add(MailboxServer::new(mailbox));
     node.serve_rpc(server)?;
     Ok(())
 }

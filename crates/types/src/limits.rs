@@ -194,8 +194,9 @@ pub const MESSAGE_HEADER_OCTETS_MAX: usize = 256 * 1024;
 pub const BOUNCE_HEADER_OCTETS_MAX: usize = 64 * 1024;
 /// Recipients that one bounce names; more go into further bounces.
 pub const BOUNCE_RECIPIENTS_MAX: usize = 200;
-/// Octets of freshly accepted small messages that are kept in memory for their first attempt.
-pub const FRESH_OCTETS_MAX: usize = 32 * 1024 * 1024;
 
 /// A message up to this size is held in memory while the mda takes it; a larger one in a file.
 pub const INTAKE_MEMORY_OCTETS_MAX: u64 = 1024 * 1024;
+
+/// So much of a message's header is searched for signs of a loop.
+pub const LOOP_HEADER_OCTETS_MAX: usize = 64 * 1024;

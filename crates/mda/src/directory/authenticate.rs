@@ -86,7 +86,7 @@ async fn exchange(context: &Context, dialogue: &mut Dialogue) -> Result<v1::Auth
             Ok(v1::AuthenticateSuccess {
                 account_id: account.id.0,
                 address: account.address.to_string(),
-                server_data,
+                server_data: server_data.into(),
             })
         }
         None => {
@@ -98,7 +98,14 @@ async fn exchange(context: &Context, dialogue: &mut Dialogue) -> Result<v1::Auth
                 Err(_) => false,
             };
             let account = if known { name.as_str() } else { "(unknown)" };
-            tracing::warn!(account, service, remote, mechanism, wait_ms = wait.as_millis() as u64, "login refused");
+            tracing::warn!(
+                account,
+                service,
+                remote,
+                mechanism,
+                wait_ms = wait.as_millis() as u64,
+                "login refused"
+            );
             context.clock.sleep(wait).await;
             Err(End::Failure(Reason::Credentials))
         }
@@ -126,7 +133,10 @@ async fn plain(context: &Context, dialogue: &mut Dialogue, attempt: &Attempt) ->
         return Err(malformed);
     };
     // Acting for another account is not offered; naming oneself is allowed.
-    if authcid.is_empty() || password.is_empty() || !(authzid.is_empty() || authzid.eq_ignore_ascii_case(authcid)) {
+    if authcid.is_empty()
+        || password.is_empty()
+        || !(authzid.is_empty() || authzid.eq_ignore_ascii_case(authcid))
+    {
         return Err(malformed);
     }
     check(context, authcid, Zeroizing::new(password.to_owned())).await
@@ -191,7 +201,7 @@ impl Dialogue {
         match self.next().await? {
             authenticate_request::Step::Start(start) => Ok(Attempt {
                 mechanism: start.mechanism,
-                initial: start.initial.map(Zeroizing::new),
+                initial: start.initial.map(|octets| Zeroizing::new(octets.to_vec())),
                 service: start.service,
                 remote: start.remote_ip.parse().ok(),
             }),
@@ -201,10 +211,10 @@ impl Dialogue {
 
     /// Sends a challenge and waits for the client's response.
     async fn challenge(&mut self, challenge: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, End> {
-        let reply = v1::AuthenticateReply { step: Some(Step::Challenge(challenge)) };
+        let reply = v1::AuthenticateReply { step: Some(Step::Challenge(challenge.into())) };
         self.replies.send(Ok(reply)).await.map_err(|_| End::Gone)?;
         match self.next().await? {
-            authenticate_request::Step::Response(response) => Ok(Zeroizing::new(response)),
+            authenticate_request::Step::Response(response) => Ok(Zeroizing::new(response.to_vec())),
             authenticate_request::Step::Start(_) => Err(End::Failure(Reason::Protocol)),
         }
     }

@@ -36,7 +36,10 @@ fn next<T>(entries: &[T], size: usize, token: impl Fn(&T) -> String) -> String {
     if entries.len() < size { String::new() } else { entries.last().map(token).unwrap_or_default() }
 }
 
-pub async fn list_domains(context: &Context, request: v1::ListDomainsRequest) -> Result<v1::ListDomainsReply, Status> {
+pub async fn list_domains(
+    context: &Context,
+    request: v1::ListDomainsRequest,
+) -> Result<v1::ListDomainsReply, Status> {
     let (size, token) = page(request.page);
     let found = context.directory.domains(after(&token)?.as_ref(), size).await.map_err(status)?;
     let next_page = next(&found, size, |record| record.name.ascii().to_owned());
@@ -131,10 +134,14 @@ async fn shown_account(context: &Context, record: AccountRecord) -> Result<v1::A
     })
 }
 
-pub async fn list_aliases(context: &Context, request: v1::ListAliasesRequest) -> Result<v1::ListAliasesReply, Status> {
+pub async fn list_aliases(
+    context: &Context,
+    request: v1::ListAliasesRequest,
+) -> Result<v1::ListAliasesReply, Status> {
     let (size, token) = page(request.page);
     let of = (!request.domain.is_empty()).then(|| domain("domain", &request.domain)).transpose()?;
-    let found = context.directory.aliases(of.as_ref(), after(&token)?.as_ref(), size).await.map_err(status)?;
+    let found =
+        context.directory.aliases(of.as_ref(), after(&token)?.as_ref(), size).await.map_err(status)?;
     let next_page = next(&found, size, |record| record.address.to_string());
     Ok(v1::ListAliasesReply { aliases: found.iter().map(shown_alias).collect(), next_page })
 }
@@ -149,7 +156,10 @@ pub async fn put_alias(context: &Context, request: v1::PutAliasRequest) -> Resul
     Ok(shown_alias(&alias))
 }
 
-pub async fn remove_alias(context: &Context, request: v1::RemoveAliasRequest) -> Result<v1::RemoveAliasReply, Status> {
+pub async fn remove_alias(
+    context: &Context,
+    request: v1::RemoveAliasRequest,
+) -> Result<v1::RemoveAliasReply, Status> {
     let address = convert::address("address", &request.address)?;
     context.directory.remove_alias(&address).await.map_err(status)?;
     tracing::info!(alias = %address, "alias removed");

@@ -30,7 +30,8 @@ impl Service {
     async fn resolve(&self, address: &str) -> Result<RecipientVerdict, Status> {
         let address = convert::address("address", address)?;
         let context = &self.context;
-        let found = resolve::look_up(&*context.directory, &context.config.recipient_delimiter, &address).await;
+        let found =
+            resolve::look_up(&*context.directory, &context.config.recipient_delimiter, &address).await;
         Ok(match found.map_err(status)? {
             Found::Targets(targets) => RecipientVerdict::Alias { targets },
             Found::Unknown => RecipientVerdict::Unknown,
@@ -114,7 +115,10 @@ impl v1::directory_server::Directory for Service {
         manage::list_domains(&self.context, request.into_inner()).await.map(Response::new)
     }
 
-    async fn put_domain(&self, request: Request<v1::PutDomainRequest>) -> Result<Response<v1::Domain>, Status> {
+    async fn put_domain(
+        &self,
+        request: Request<v1::PutDomainRequest>,
+    ) -> Result<Response<v1::Domain>, Status> {
         operator(&request)?;
         manage::put_domain(&self.context, request.into_inner()).await.map(Response::new)
     }
@@ -135,7 +139,10 @@ impl v1::directory_server::Directory for Service {
         manage::list_accounts(&self.context, request.into_inner()).await.map(Response::new)
     }
 
-    async fn put_account(&self, request: Request<v1::PutAccountRequest>) -> Result<Response<v1::Account>, Status> {
+    async fn put_account(
+        &self,
+        request: Request<v1::PutAccountRequest>,
+    ) -> Result<Response<v1::Account>, Status> {
         operator(&request)?;
         manage::put_account(&self.context, request.into_inner()).await.map(Response::new)
     }

@@ -26,7 +26,11 @@ impl Passwords {
     pub fn new(at_a_time: usize) -> Result<Passwords, StoreError> {
         let chance = format!("{:032x}", rand::random::<u128>());
         let nobody = credentials::make(&chance, &Cost::DEFAULT)?.password_hash;
-        Ok(Passwords { permits: Arc::new(Semaphore::new(at_a_time.max(1))), nobody: nobody.into(), secret: rand::random() })
+        Ok(Passwords {
+            permits: Arc::new(Semaphore::new(at_a_time.max(1))),
+            nobody: nobody.into(),
+            secret: rand::random(),
+        })
     }
 
     /// Whether `password` is the one of `hash`; without a hash it takes as long and is not.
@@ -41,7 +45,9 @@ impl Passwords {
     pub async fn make(&self, password: String) -> Result<Credentials, Status> {
         let password = Zeroizing::new(password);
         if password.is_empty() || password.len() > PASSWORD_OCTETS_MAX {
-            return Err(Status::invalid_argument(format!("password: expected 1 to {PASSWORD_OCTETS_MAX} octets")));
+            return Err(Status::invalid_argument(format!(
+                "password: expected 1 to {PASSWORD_OCTETS_MAX} octets"
+            )));
         }
         self.run(move || credentials::make(&password, &Cost::DEFAULT)).await.map_err(status)
     }
@@ -55,7 +61,8 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let gone = |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("password check: {error}"));
+        let gone =
+            |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("password check: {error}"));
         let permit = self.permits.clone().acquire_owned().await.map_err(|error| gone(&error))?;
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();

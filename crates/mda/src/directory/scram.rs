@@ -75,7 +75,11 @@ pub enum Proof {
 
 impl Expecting {
     /// `verify` gives the server's signature for a proof that is right: (keys, AuthMessage, proof).
-    pub fn finish(&self, message: &[u8], verify: impl Fn(&ScramKeys, &[u8], &[u8]) -> Option<Vec<u8>>) -> Proof {
+    pub fn finish(
+        &self,
+        message: &[u8],
+        verify: impl Fn(&ScramKeys, &[u8], &[u8]) -> Option<Vec<u8>>,
+    ) -> Proof {
         let parsed = || {
             let text = std::str::from_utf8(message).ok()?;
             let (without_proof, proof) = text.rsplit_once(",p=")?;
@@ -132,7 +136,10 @@ mod tests {
         let first = ClientFirst::parse(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO").unwrap();
         assert_eq!(first.user, "user");
         let (challenge, expecting) = first.challenge(keys, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
-        assert_eq!(challenge, "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
+        assert_eq!(
+            challenge,
+            "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+        );
         let proof = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         let right = Proof::Right("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".into());
         assert_eq!(expecting.finish(proof.as_bytes(), verify_scram), right);
@@ -144,7 +151,16 @@ mod tests {
 
     #[test]
     fn what_is_no_first_message() {
-        for text in ["", "n,,", "p=tls-unique,,n=u,r=x", "n,,n=,r=x", "n,,n=u,r=", "n,,n=u=2,r=x", "n,a=other,n=u,r=x", "x,,n=u,r=x"] {
+        for text in [
+            "",
+            "n,,",
+            "p=tls-unique,,n=u,r=x",
+            "n,,n=,r=x",
+            "n,,n=u,r=",
+            "n,,n=u=2,r=x",
+            "n,a=other,n=u,r=x",
+            "x,,n=u,r=x",
+        ] {
             assert_eq!(ClientFirst::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(ClientFirst::parse(b"y,a=a=2Cb,n=a=2Cb,r=x").unwrap().user, "a,b");

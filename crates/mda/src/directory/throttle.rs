@@ -121,7 +121,9 @@ mod tests {
         assert_eq!(throttle.failed("bob@beta.test", None, T0 + FORGOTTEN), FIRST);
         throttle.succeeded("bob@beta.test");
         assert_eq!(throttle.failed("bob@beta.test", None, T0 + FORGOTTEN), FIRST);
-        (0..100).for_each(|_| drop(throttle.failed("erin@beta.test", None, T0)));
+        for _ in 0..100 {
+            throttle.failed("erin@beta.test", None, T0);
+        }
         assert_eq!(throttle.failed("erin@beta.test", None, T0), LONGEST);
     }
 

@@ -28,9 +28,13 @@ mod tests {
                 no_select,
             })
             .collect();
-        for (detail, expected) in
-            [(None, "INBOX"), (Some("lists"), "Lists"), (Some("none"), "INBOX"), (Some("old"), "INBOX"), (Some("../x"), "INBOX")]
-        {
+        for (detail, expected) in [
+            (None, "INBOX"),
+            (Some("lists"), "Lists"),
+            (Some("none"), "INBOX"),
+            (Some("old"), "INBOX"),
+            (Some("../x"), "INBOX"),
+        ] {
             assert_eq!(folder(detail, &folders).as_str(), expected, "{detail:?}");
         }
     }

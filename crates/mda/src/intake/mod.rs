@@ -43,7 +43,10 @@ impl<'a> Intake<'a> {
     pub async fn take(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         self.taken_octets += chunk.len() as u64;
         if self.taken_octets > self.expected_octets {
-            return Err(StoreError::Invalid(format!("more than the {} octets announced", self.expected_octets)));
+            return Err(StoreError::Invalid(format!(
+                "more than the {} octets announced",
+                self.expected_octets
+            )));
         }
         if self.file.is_none() && self.expected_octets > limits::INTAKE_MEMORY_OCTETS_MAX {
             self.file = Some(unnamed(self.dir)?);
@@ -51,7 +54,9 @@ impl<'a> Intake<'a> {
         match &mut self.file {
             None => self.memory.extend_from_slice(&chunk),
             // A write to the page cache; no flush is needed or wanted here.
-            Some(file) => file.write_all(&chunk).map_err(|error| StoreError::io("taking a large message", &error))?,
+            Some(file) => {
+                file.write_all(&chunk).map_err(|error| StoreError::io("taking a large message", &error))?
+            }
         }
         Ok(())
     }

@@ -30,7 +30,11 @@ pub struct Expansion {
     pub cut: bool,
 }
 
-pub async fn look_up(directory: &dyn DirectoryStore, delimiter: &str, address: &Address) -> Result<Found, StoreError> {
+pub async fn look_up(
+    directory: &dyn DirectoryStore,
+    delimiter: &str,
+    address: &Address,
+) -> Result<Found, StoreError> {
     let catch_all = match directory.look_up(address).await? {
         Entry::Account(account) => return Ok(Found::Account { account, detail: None }),
         Entry::Alias(alias) => return Ok(Found::Targets(alias.targets)),

@@ -13,15 +13,15 @@ async fn directory(aliases: &[(&str, &[&str])], catch_all: Option<&str>) -> Memo
     let directory = MemoryDirectory::new();
     let domain = "beta.test".parse().unwrap();
     directory.put_domain(&domain, Some(catch_all.map(address))).await.unwrap();
-    let scram_sha_256 =
-        ScramKeys { salt: vec![1], iterations: 1, stored_key: vec![1], server_key: vec![1] };
+    let scram_sha_256 = ScramKeys { salt: vec![1], iterations: 1, stored_key: vec![1], server_key: vec![1] };
     let credentials = Credentials { password_hash: "x".into(), scram_sha_256 };
     for name in ["bob@beta.test", "erin@beta.test"] {
         let change = AccountChange { credentials: Some(credentials.clone()), ..AccountChange::default() };
         directory.put_account(&address(name), change, 0).await.unwrap();
     }
     for (name, targets) in aliases {
-        let alias = AliasRecord { address: address(name), targets: targets.iter().map(|t| address(t)).collect() };
+        let alias =
+            AliasRecord { address: address(name), targets: targets.iter().map(|t| address(t)).collect() };
         directory.put_alias(&alias).await.unwrap();
     }
     directory
@@ -42,7 +42,9 @@ async fn accounts_details_and_unknown_names() {
     assert_eq!(ends(&directory, "bob+lists@beta.test").await, bob);
     assert_eq!(ends(&directory, "nobody@beta.test").await, None);
     assert_eq!(ends(&directory, "bob@elsewhere.test").await, None);
-    let Found::Account { detail, .. } = look_up(&directory, "+", &address("bob+lists@beta.test")).await.unwrap() else {
+    let Found::Account { detail, .. } =
+        look_up(&directory, "+", &address("bob+lists@beta.test")).await.unwrap()
+    else {
         panic!("bob is not found");
     };
     assert_eq!(detail.as_deref(), Some("lists"));
