@@ -57,7 +57,11 @@ pub struct Dns {
 
 impl Dns {
     /// Reads zones and hints, binds all addresses, and then answers until `drain` begins, in tasks of `drain`.
-    pub fn start(config: &postroad_config::Dns, clock: Arc<dyn Clock>, drain: &Drain) -> Result<Dns, DnsError> {
+    pub fn start(
+        config: &postroad_config::Dns,
+        clock: Arc<dyn Clock>,
+        drain: &Drain,
+    ) -> Result<Dns, DnsError> {
         let hosted = Arc::new(Hosted::load(sources(config)?).map_err(DnsError::Zones)?);
         let resolver = resolver(&config.recursion, &hosted, clock.clone())?;
         let loops = available_parallelism().map_or(1, usize::from);
@@ -135,7 +139,8 @@ fn resolver(
     let root = match &config.root_hints {
         None => Delegation::internet_root(),
         Some(file) => {
-            let text = std::fs::read(file).map_err(|error| DnsError::HintsFile { file: file.clone(), error })?;
+            let text =
+                std::fs::read(file).map_err(|error| DnsError::HintsFile { file: file.clone(), error })?;
             Delegation::root_from_hints(&text, file).map_err(DnsError::Hints)?
         }
     };
@@ -152,7 +157,11 @@ fn resolver(
         root: Arc::new(root),
         rules,
         cache_octets: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
-        ttl_bounds: TtlBounds { min: config.min_ttl, max: config.max_ttl, max_negative: config.max_negative_ttl },
+        ttl_bounds: TtlBounds {
+            min: config.min_ttl,
+            max: config.max_ttl,
+            max_negative: config.max_negative_ttl,
+        },
         resolve_timeout: config.resolve_timeout,
         concurrency_max: config.concurrency_max,
         zones: hosted.zones(),

@@ -6,7 +6,9 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use common::{SOON, Stage, ask, ask_from, ask_tcp, data, exchange, loopback, question, read_framed, send_framed};
+use common::{
+    SOON, Stage, ask, ask_from, ask_tcp, data, exchange, loopback, question, read_framed, send_framed,
+};
 use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};
 use postroad_dns::Dns;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +18,9 @@ use tokio::time::timeout;
 fn server(listen: SocketAddr) -> (Stage, Dns) {
     let stage = Stage::new();
     let many: String = (1..=60).map(|last| format!("many A 192.0.2.{last}\n")).collect();
-    let text = format!("$TTL 60\n@ SOA ns h 1 1h 15m 1w 60\n@ NS ns\nns A 192.0.2.1\nfew A 192.0.2.1\nfew A 192.0.2.2\n{many}");
+    let text = format!(
+        "$TTL 60\n@ SOA ns h 1 1h 15m 1w 60\n@ NS ns\nns A 192.0.2.1\nfew A 192.0.2.1\nfew A 192.0.2.2\n{many}"
+    );
     let mut config = stage.authoritative(listen, vec![stage.zone("alpha.test", &text)]);
     config.tcp_idle = Duration::from_millis(300);
     config.connections_max = 8;
@@ -132,7 +136,11 @@ async fn several_questions_share_a_connection_in_any_pieces() {
     }
     assert_eq!(read_framed(&mut stream).await[..2], first[..2]);
     send_framed(&mut stream, &[0; 3]).await;
-    assert_eq!(timeout(SOON, stream.read(&mut [0])).await.unwrap().unwrap(), 0, "a client that talks rubbish is left");
+    assert_eq!(
+        timeout(SOON, stream.read(&mut [0])).await.unwrap().unwrap(),
+        0,
+        "a client that talks rubbish is left"
+    );
 }
 
 #[tokio::test]
@@ -167,7 +175,9 @@ async fn a_server_on_all_addresses_answers_from_the_one_that_was_asked() {
 async fn a_port_that_is_taken_is_said_in_one_line_with_what_to_do() {
     let (stage, dns) = server(loopback(1, 0));
     let error = stage.start(&stage.authoritative(dns.addresses[0], Vec::new())).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("DNS over TCP cannot listen on {}: the port is taken", dns.addresses[0])));
+    assert!(
+        error.starts_with(&format!("DNS over TCP cannot listen on {}: the port is taken", dns.addresses[0]))
+    );
     assert_eq!(error.lines().count(), 1);
 }
 

@@ -54,10 +54,15 @@ impl Tree {
         let port = root.addresses[0].port();
         stage.start(&stage.authoritative(loopback(3, port), zone("test", TEST)))?;
         let big = format!("{ALPHA}{}\n", format!("\"{}\" ", "x".repeat(200)).repeat(20));
-        let (_, alpha) = stage.start_part(&stage.authoritative(loopback(4, port), zone("alpha.test", &big)))?;
+        let (_, alpha) =
+            stage.start_part(&stage.authoritative(loopback(4, port), zone("alpha.test", &big)))?;
         stage.start(&stage.authoritative(loopback(6, port), zone("beta.test", BETA)))?;
         let dead = std::net::UdpSocket::bind(loopback(5, port)).map_err(|source| {
-            DnsError::Bind(postroad_service::BindError { what: "dead".into(), address: loopback(5, port), source })
+            DnsError::Bind(postroad_service::BindError {
+                what: "dead".into(),
+                address: loopback(5, port),
+                source,
+            })
         })?;
         dead.set_nonblocking(true).unwrap();
         let dead = UdpSocket::from_std(dead).unwrap();

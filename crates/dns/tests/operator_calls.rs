@@ -11,8 +11,8 @@ use postroad_config::Config;
 use postroad_rpc::v1::cache_client::CacheClient;
 use postroad_rpc::v1::zones_client::ZonesClient;
 use postroad_rpc::v1::{
-    CheckZoneRequest, FlushCacheRequest, ListZonesRequest, ReloadZonesRequest, ResolveRequest, ShowCacheRequest,
-    ShowZoneRequest,
+    CheckZoneRequest, FlushCacheRequest, ListZonesRequest, ReloadZonesRequest, ResolveRequest,
+    ShowCacheRequest, ShowZoneRequest,
 };
 use postroad_service::node::operator_channel;
 use postroad_service::{Drain, Node};
@@ -50,8 +50,12 @@ async fn zones_and_cache_are_shown_and_changed() {
     let channel = operator_channel(&config, Role::Dns, SOON).unwrap();
     let mut zones = ZonesClient::new(channel.clone());
     let listed = zones.list_zones(ListZonesRequest {}).await.unwrap().into_inner().zones;
-    assert_eq!((listed.len(), listed[0].origin.as_str(), listed[0].serial, listed[0].records), (1, "alpha.test", 7, 3));
-    let mut shown = zones.show_zone(ShowZoneRequest { origin: "alpha.test".into() }).await.unwrap().into_inner();
+    assert_eq!(
+        (listed.len(), listed[0].origin.as_str(), listed[0].serial, listed[0].records),
+        (1, "alpha.test", 7, 3)
+    );
+    let mut shown =
+        zones.show_zone(ShowZoneRequest { origin: "alpha.test".into() }).await.unwrap().into_inner();
     let records = shown.message().await.unwrap().unwrap().records;
     assert_eq!(records[0], "alpha.test. 60 IN NS ns.alpha.test.");
     assert_eq!(records[2], "ns.alpha.test. 60 IN A 192.0.2.1");
@@ -63,7 +67,8 @@ async fn zones_and_cache_are_shown_and_changed() {
     assert_eq!(broken.code(), Code::InvalidArgument);
     assert!(broken.message().contains(":5:6: "), "{}", broken.message());
     std::fs::write(&zone.file, format!("{ZONE}mx A 192.0.2.25\n")).unwrap();
-    let reloaded = zones.reload_zones(ReloadZonesRequest { origin: "alpha.test".into() }).await.unwrap().into_inner();
+    let reloaded =
+        zones.reload_zones(ReloadZonesRequest { origin: "alpha.test".into() }).await.unwrap().into_inner();
     assert_eq!(reloaded.zones[0].records, 4);
 
     let check = |text: &str| CheckZoneRequest { origin: "x.test".into(), text: text.into() };
@@ -72,9 +77,13 @@ async fn zones_and_cache_are_shown_and_changed() {
     assert!(errors[0].starts_with("2:5: ") && errors.len() == 3, "{errors:?}");
 
     let mut cache = CacheClient::new(channel);
-    let ask = |name: &str, rtype: &str| ResolveRequest { name: name.into(), r#type: rtype.into(), refresh: false };
+    let ask =
+        |name: &str, rtype: &str| ResolveRequest { name: name.into(), r#type: rtype.into(), refresh: false };
     let own = cache.resolve(ask("mx.alpha.test", "A")).await.unwrap().into_inner();
-    assert_eq!((own.rcode.as_str(), own.answers[0].as_str()), ("NOERROR", "mx.alpha.test. 60 IN A 192.0.2.25"));
+    assert_eq!(
+        (own.rcode.as_str(), own.answers[0].as_str()),
+        ("NOERROR", "mx.alpha.test. 60 IN A 192.0.2.25")
+    );
     assert_eq!((own.steps[0].transport.as_str(), own.cached_s), ("zone", -1));
     let failed = cache.resolve(ask("beta.test", "MX")).await.unwrap().into_inner();
     assert_eq!(failed.rcode, "SERVFAIL");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_rpc::v1::{
-    CacheEntry, FlushCacheReply, FlushCacheRequest, ResolveReply, ResolveRequest, ResolveStep, ShowCacheReply,
-    ShowCacheRequest, cache_server,
+    CacheEntry, FlushCacheReply, FlushCacheRequest, ResolveReply, ResolveRequest, ResolveStep,
+    ShowCacheReply, ShowCacheRequest, cache_server,
 };
 use postroad_rpc::{Fault, FaultKind, Peer};
 use postroad_types::Role;
@@ -29,7 +29,8 @@ impl CacheService {
 
     fn resolver(&self) -> Result<&Arc<Resolver>, Status> {
         self.resolver.as_ref().ok_or_else(|| {
-            let message = "recursion is off on this node; [dns.recursion] allow names the networks that may have it";
+            let message =
+                "recursion is off on this node; [dns.recursion] allow names the networks that may have it";
             Fault::new(FaultKind::Precondition, message).into()
         })
     }
@@ -86,7 +87,13 @@ fn entry((name, hit): (Name, Hit)) -> CacheEntry {
         Entry::Delegation(delegation) => (Rtype::NS.to_string(), delegation_lines(&delegation), "delegation"),
         Entry::Failure(rtype, _, reason) => (rtype.to_string(), vec![reason.to_string()], "failure"),
     };
-    CacheEntry { name: without_dot(&name), r#type: rtype, records, kind: kind.to_owned(), ttl_left_s: hit.ttl }
+    CacheEntry {
+        name: without_dot(&name),
+        r#type: rtype,
+        records,
+        kind: kind.to_owned(),
+        ttl_left_s: hit.ttl,
+    }
 }
 
 fn name_or_root(text: &str) -> Result<Name, Status> {
@@ -101,7 +108,8 @@ impl cache_server::Cache for CacheService {
         // The mail roles ask here when they want the steps for a message's timeline.
         Peer::require(&request, &[Role::Operator, Role::Mta, Role::Mda, Role::Mra])?;
         let ResolveRequest { name: text, r#type, refresh } = request.into_inner();
-        let (name, rtype) = (name(&text)?, r#type.parse::<Rtype>().map_err(|error| invalid(error.to_string()))?);
+        let (name, rtype) =
+            (name(&text)?, r#type.parse::<Rtype>().map_err(|error| invalid(error.to_string()))?);
         if rtype.is_meta() && rtype != Rtype::ANY {
             return Err(invalid(format!("{rtype} is no type of records that can be looked up")));
         }
@@ -119,7 +127,10 @@ impl cache_server::Cache for CacheService {
         Ok(Response::new(replies(entries, |entries| ShowCacheReply { entries })))
     }
 
-    async fn flush_cache(&self, request: Request<FlushCacheRequest>) -> Result<Response<FlushCacheReply>, Status> {
+    async fn flush_cache(
+        &self,
+        request: Request<FlushCacheRequest>,
+    ) -> Result<Response<FlushCacheReply>, Status> {
         Peer::require(&request, &[Role::Operator])?;
         let text = &request.get_ref().name;
         if text.is_empty() {

@@ -65,13 +65,19 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 impl zones_server::Zones for ZonesService {
     type ShowZoneStream = Replies<ShowZoneReply>;
 
-    async fn list_zones(&self, request: Request<ListZonesRequest>) -> Result<Response<ListZonesReply>, Status> {
+    async fn list_zones(
+        &self,
+        request: Request<ListZonesRequest>,
+    ) -> Result<Response<ListZonesReply>, Status> {
         Peer::require(&request, &READERS)?;
         let zones = self.hosted.zones().load_full();
         Ok(Response::new(ListZonesReply { zones: zones.iter().map(|zone| message(zone)).collect() }))
     }
 
-    async fn show_zone(&self, request: Request<ShowZoneRequest>) -> Result<Response<Self::ShowZoneStream>, Status> {
+    async fn show_zone(
+        &self,
+        request: Request<ShowZoneRequest>,
+    ) -> Result<Response<Self::ShowZoneStream>, Status> {
         Peer::require(&request, &READERS)?;
         let origin = name(&request.get_ref().origin)?;
         let zone = self.hosted.zones().load().get(&origin).cloned();
@@ -80,7 +86,10 @@ impl zones_server::Zones for ZonesService {
         Ok(Response::new(replies(records, |records| ShowZoneReply { records })))
     }
 
-    async fn reload_zones(&self, request: Request<ReloadZonesRequest>) -> Result<Response<ListZonesReply>, Status> {
+    async fn reload_zones(
+        &self,
+        request: Request<ReloadZonesRequest>,
+    ) -> Result<Response<ListZonesReply>, Status> {
         Peer::require(&request, &READERS)?;
         let origin = &request.get_ref().origin;
         let origin: Option<Name> = if origin.is_empty() { None } else { Some(name(origin)?) };
@@ -101,7 +110,10 @@ impl zones_server::Zones for ZonesService {
         Ok(Response::new(ListZonesReply { zones: reloaded.iter().map(|zone| message(zone)).collect() }))
     }
 
-    async fn check_zone(&self, request: Request<CheckZoneRequest>) -> Result<Response<CheckZoneReply>, Status> {
+    async fn check_zone(
+        &self,
+        request: Request<CheckZoneRequest>,
+    ) -> Result<Response<CheckZoneReply>, Status> {
         Peer::require(&request, &READERS)?;
         let CheckZoneRequest { origin, text } = request.into_inner();
         if origin.is_empty() {

@@ -33,7 +33,10 @@ pub fn bind_all(addresses: &[SocketAddr], loops: usize) -> Result<Vec<Bound>, Bi
     for address in addresses {
         match bind(*address, loops) {
             Ok(bound) => all.push(bound),
-            Err(error) if *address == SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port())) && no_ipv6(&error) => {
+            Err(error)
+                if *address == SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()))
+                    && no_ipv6(&error) =>
+            {
                 tracing::warn!(%address, "DNS: no IPv6 on this machine, listening on IPv4 alone");
             }
             Err(error) => return Err(error),

@@ -93,7 +93,8 @@ const RCODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP
 impl Counters {
     fn new() -> Self {
         let by_rcode = |transport: &'static str| {
-            let counter = |rcode| counter!("postroad_dns_queries_total", "transport" => transport, "rcode" => rcode);
+            let counter =
+                |rcode| counter!("postroad_dns_queries_total", "transport" => transport, "rcode" => rcode);
             RCODES.iter().map(|rcode| counter(*rcode)).collect()
         };
         Self {
@@ -133,7 +134,9 @@ impl Engine {
     /// The recursion that `client` may have.
     fn recursion_for(&self, client: IpAddr) -> Option<&Recursion> {
         let client = client.to_canonical();
-        self.recursion.as_ref().filter(|recursion| recursion.allow.iter().any(|network| network.contains(&client)))
+        self.recursion
+            .as_ref()
+            .filter(|recursion| recursion.allow.iter().any(|network| network.contains(&client)))
     }
 
     /// The greatest response that the asker takes.
@@ -146,7 +149,13 @@ impl Engine {
     }
 
     /// Answers a request that `client` sent, into `buffer`, as far as nobody else must be asked.
-    pub fn answer(&self, octets: &[u8], client: IpAddr, transport: Transport, buffer: &mut Vec<u8>) -> Outcome {
+    pub fn answer(
+        &self,
+        octets: &[u8],
+        client: IpAddr,
+        transport: Transport,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome {
         let request = match Request::parse(octets) {
             Ok(request) => request,
             Err(RequestError::NoRequest) => {
@@ -170,7 +179,9 @@ impl Engine {
         let recursion = recursion.filter(|_| request.recursion_desired);
         let served = serve::answer(&self.zones.load(), &request, &mut writer, self.rotation);
         let recursion = match (served, recursion) {
-            (Served::Answered, _) | (Served::Incomplete, None) => return self.reply(writer, &request, transport),
+            (Served::Answered, _) | (Served::Incomplete, None) => {
+                return self.reply(writer, &request, transport);
+            }
             (Served::NotHosted, None) => {
                 writer.rcode = rcode::REFUSED;
                 return self.reply(writer, &request, transport);
@@ -192,7 +203,14 @@ impl Engine {
             return self.reply(writer, &request, transport);
         };
         let resolver = Arc::clone(&recursion.resolver);
-        Outcome::Later(Pending { request: octets.to_vec(), name, rtype, transport, resolver, _permit: permit })
+        Outcome::Later(Pending {
+            request: octets.to_vec(),
+            name,
+            rtype,
+            transport,
+            resolver,
+            _permit: permit,
+        })
     }
 
     fn reply(&self, writer: Writer<'_>, request: &Request<'_>, transport: Transport) -> Outcome {

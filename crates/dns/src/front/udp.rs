@@ -120,7 +120,9 @@ impl Port {
     fn send(&self, response: &[u8], path: Path) {
         let sent = match path.local {
             None => self.socket.try_send_to(response, path.client).map(drop),
-            Some(local) => self.socket.try_io(Interest::WRITABLE, || self.send_from(response, path.client, local)),
+            Some(local) => {
+                self.socket.try_io(Interest::WRITABLE, || self.send_from(response, path.client, local))
+            }
         };
         if let Err(error) = sent {
             metrics::counter!("postroad_dns_unsent_total").increment(1);
@@ -133,14 +135,27 @@ impl Port {
         match (client, local) {
             (SocketAddr::V4(client), IpAddr::V4(local)) => {
                 let address = in_addr { s_addr: u32::from_be_bytes(local.octets()).to_be() };
-                let info = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: in_addr { s_addr: 0 } };
+                let info =
+                    in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: in_addr { s_addr: 0 } };
                 let control = [ControlMessage::Ipv4PacketInfo(&info)];
-                sendmsg(descriptor, &parts, &control, MsgFlags::MSG_DONTWAIT, Some(&SockaddrIn::from(client)))?;
+                sendmsg(
+                    descriptor,
+                    &parts,
+                    &control,
+                    MsgFlags::MSG_DONTWAIT,
+                    Some(&SockaddrIn::from(client)),
+                )?;
             }
             (SocketAddr::V6(client), IpAddr::V6(local)) => {
                 let info = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: local.octets() }, ipi6_ifindex: 0 };
                 let control = [ControlMessage::Ipv6PacketInfo(&info)];
-                sendmsg(descriptor, &parts, &control, MsgFlags::MSG_DONTWAIT, Some(&SockaddrIn6::from(client)))?;
+                sendmsg(
+                    descriptor,
+                    &parts,
+                    &control,
+                    MsgFlags::MSG_DONTWAIT,
+                    Some(&SockaddrIn6::from(client)),
+                )?;
             }
             _ => return Err(io::ErrorKind::InvalidInput.into()),
         }

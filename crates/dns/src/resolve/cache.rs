@@ -206,7 +206,9 @@ impl Cache {
     pub fn delegation(&self, name: &Name, now: Duration) -> Option<Arc<Delegation>> {
         let mut zone = Some(name.clone());
         while let Some(name) = zone {
-            if let Some(Hit { entry: Entry::Delegation(delegation), .. }) = self.get(&name, now, &[Kind::Delegation]) {
+            if let Some(Hit { entry: Entry::Delegation(delegation), .. }) =
+                self.get(&name, now, &[Kind::Delegation])
+            {
                 return Some(delegation);
             }
             zone = name.parent();
@@ -234,11 +236,20 @@ impl Cache {
     }
 
     /// Keeps a failure: `first`, doubled with every failure in a row up to `most` (RFC 9520 section 3.2).
-    pub fn put_failure(&self, name: &Name, rtype: Rtype, reason: &str, first: Duration, most: Duration, now: Duration) {
+    pub fn put_failure(
+        &self,
+        name: &Name,
+        rtype: Rtype,
+        reason: &str,
+        first: Duration,
+        most: Duration,
+        now: Duration,
+    ) {
         let before = {
             let shard = self.shard(name);
             let slot = shard.index.get(name).and_then(|at| shard.slots.get(*at));
-            let item = slot.and_then(|slot| slot.items.iter().find(|item| item.entry.kind() == Kind::Failure(rtype)));
+            let item = slot
+                .and_then(|slot| slot.items.iter().find(|item| item.entry.kind() == Kind::Failure(rtype)));
             match item.filter(|item| item.gone > now).map(|item| &item.entry) {
                 Some(Entry::Failure(_, times, _)) => *times,
                 _ => 0,
@@ -265,7 +276,12 @@ impl Cache {
             (Kind::NoData(new), Kind::Positive(old) | Kind::Failure(old)) => new == old,
             _ => kind == other,
         };
-        let item = Item { entry, stored: now, expires: now.saturating_add(ttl), gone: now.saturating_add(ttl).saturating_add(linger) };
+        let item = Item {
+            entry,
+            stored: now,
+            expires: now.saturating_add(ttl),
+            gone: now.saturating_add(ttl).saturating_add(linger),
+        };
         let mut shard = self.shard(name);
         let shard = &mut *shard;
         let at = *shard.index.entry(name.clone()).or_insert_with(|| {
@@ -385,7 +401,8 @@ mod tests {
         let (cache, start) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         let owner = name("mx.beta.test");
         cache.put_positive(&owner, a(300), start);
-        let at = |seconds| cache.answer(&name("MX.Beta.Test"), Rtype::A, start + Duration::from_secs(seconds));
+        let at =
+            |seconds| cache.answer(&name("MX.Beta.Test"), Rtype::A, start + Duration::from_secs(seconds));
         assert_eq!(at(0).unwrap().ttl, 300);
         assert_eq!(at(299).unwrap().ttl, 1);
         assert!(at(300).is_none());

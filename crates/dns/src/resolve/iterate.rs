@@ -149,12 +149,15 @@ impl Iteration {
             }
             let depth = self.goals.len();
             let fresh = self.refresh && depth == 1;
-            let Some(goal) = self.goals.last_mut() else { return Action::Done(Answer::failed("nothing to look for")) };
+            let Some(goal) = self.goals.last_mut() else {
+                return Action::Done(Answer::failed("nothing to look for"));
+            };
             let Some(round) = &mut goal.round else {
                 let name = goal.name.clone();
                 if let Some((source, reply)) = known(goal, fresh, context) {
                     let (rtype, outcome) = (goal.rtype, describe(&reply));
-                    let step = Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
+                    let step =
+                        Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
                     self.steps.push(step);
                     let finish = match reply {
                         Known::Reply(reply) => self.take_reply(reply, context, false),
@@ -223,7 +226,8 @@ impl Iteration {
             if candidate.name.is_at_or_below(&round.zone) {
                 continue;
             }
-            let rtype = [Rtype::A, Rtype::AAAA].into_iter().find(|rtype| !candidate.looked_up.contains(rtype));
+            let rtype =
+                [Rtype::A, Rtype::AAAA].into_iter().find(|rtype| !candidate.looked_up.contains(rtype));
             let Some(rtype) = rtype else { continue };
             candidate.looked_up.push(rtype);
             let circular = below.iter().any(|goal| goal.name == candidate.name && goal.rtype == rtype)
@@ -390,7 +394,8 @@ impl Iteration {
         };
         // The address of a name server of the goal below.
         let server = goal.records.first().map_or(&goal.name, |held| &held.owner);
-        let found = below.round.as_mut().and_then(|round| round.candidates.iter_mut().find(|c| c.name == *server));
+        let found =
+            below.round.as_mut().and_then(|round| round.candidates.iter_mut().find(|c| c.name == *server));
         if let (Some(candidate), Finish::Records, Some(held)) = (found, finish, goal.records.last()) {
             candidate.add(held.rrset.iter().filter_map(address));
         }
@@ -447,13 +452,17 @@ impl Round {
     }
 
     fn address(&mut self, ip: IpAddr) -> Option<&mut Address> {
-        self.candidates.iter_mut().flat_map(|candidate| &mut candidate.addresses).find(|address| address.ip == ip)
+        self.candidates
+            .iter_mut()
+            .flat_map(|candidate| &mut candidate.addresses)
+            .find(|address| address.ip == ip)
     }
 
     /// The address to ask next, and whether it is one that did not answer lately.
     fn best(&self, context: Context<'_>) -> Option<(IpAddr, bool)> {
         let addresses = self.candidates.iter().flat_map(|candidate| &candidate.addresses);
-        let usable = addresses.filter(|address| address.tries < TRIES_MAX && context.rules.allows(address.ip));
+        let usable =
+            addresses.filter(|address| address.tries < TRIES_MAX && context.rules.allows(address.ip));
         let ranked = usable.filter_map(|address| {
             let rank = context.servers.rank(address.ip, &self.zone, rand::random(), context.now)?;
             Some(((rank.down, address.tries, rank), address.ip))
@@ -472,7 +481,9 @@ fn known(goal: &Goal, fresh: bool, context: Context<'_>) -> Option<(Source, Know
     if let Some(reply) = local::look_up(context.zones, &goal.name, goal.rtype) {
         return match reply {
             // A deeper delegation may be known.
-            Reply::Referral(_) if !fresh => cached(goal, context).or(Some((Source::Zone, Known::Reply(reply)))),
+            Reply::Referral(_) if !fresh => {
+                cached(goal, context).or(Some((Source::Zone, Known::Reply(reply))))
+            }
             reply => Some((Source::Zone, Known::Reply(reply))),
         };
     }

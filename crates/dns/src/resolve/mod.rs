@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 pub use delegation::{Delegation, NameServer};
 use metrics::{counter, gauge, histogram};
+use postroad_service::Clock;
 pub use steps::{Answer, Explained, Held, Source, Step};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{error::Elapsed, timeout};
-use postroad_service::Clock;
 use tracing::{Instrument, debug};
 
 use crate::serve::rcode;
@@ -115,7 +115,12 @@ impl Resolver {
                         Some(target) if records.iter().all(|held| held.owner != target) => name = target,
                         Some(_) => return None,
                         None => {
-                            return Some(Answer { rcode: rcode::NOERROR, records, authority: None, failure: None });
+                            return Some(Answer {
+                                rcode: rcode::NOERROR,
+                                records,
+                                authority: None,
+                                failure: None,
+                            });
                         }
                     }
                 }
@@ -202,7 +207,8 @@ impl Resolver {
             let outcome = self.upstream.ask(&ask).await;
             let result = if outcome.is_ok() { "answered" } else { "failed" };
             let transport = if ask.tcp { "tcp" } else { "udp" };
-            counter!("postroad_dns_upstream_queries_total", "transport" => transport, "result" => result).increment(1);
+            counter!("postroad_dns_upstream_queries_total", "transport" => transport, "result" => result)
+                .increment(1);
             if let Some(answer) = iteration.answered(outcome, asked.elapsed(), self.context(&zones)) {
                 return answer;
             }
@@ -265,7 +271,8 @@ fn explain_failed(reason: &str, started: Instant) -> Explained {
 fn any(name: &Name) -> Answer {
     let mut hinfo = RrSetBuilder::new(Rtype::HINFO, 3600);
     hinfo.push(b"\x07RFC8482\x00");
-    let held = hinfo.build().map(|rrset| Held { owner: name.clone(), rrset: Arc::new(rrset), ttl: 3600, age: None });
+    let held =
+        hinfo.build().map(|rrset| Held { owner: name.clone(), rrset: Arc::new(rrset), ttl: 3600, age: None });
     Answer { rcode: rcode::NOERROR, records: held.into_iter().collect(), authority: None, failure: None }
 }
 

@@ -142,7 +142,9 @@ fn rrset(records: &[Record], owner: &Name, rtype: Rtype) -> Option<Arc<RrSet>> {
         if !matches {
             continue;
         }
-        let Some(wire) = rdata_to_wire(&record.data).filter(|wire| validate_rdata(rtype, wire)) else { continue };
+        let Some(wire) = rdata_to_wire(&record.data).filter(|wire| validate_rdata(rtype, wire)) else {
+            continue;
+        };
         let ttl = if record.ttl > DNS_TTL_S_MAX { 0 } else { record.ttl };
         let set = set.get_or_insert_with(|| RrSetBuilder::new(rtype, ttl));
         let single = matches!(rtype, Rtype::CNAME | Rtype::DNAME | Rtype::SOA);
@@ -185,7 +187,8 @@ fn referral(message: &Message, name: &Name, zone: &Name) -> Option<Result<Delega
         let rtype = Rtype::from(record.record_type());
         let owner = Name::from_hickory(&record.name).ok()?;
         // Glue counts for hosts within the zone that gives it, and for nothing but this delegation.
-        if !matches!(rtype, Rtype::A | Rtype::AAAA) || !owner.is_at_or_below(zone) || !names.contains(&owner) {
+        if !matches!(rtype, Rtype::A | Rtype::AAAA) || !owner.is_at_or_below(zone) || !names.contains(&owner)
+        {
             return None;
         }
         let address = address(&rdata_to_wire(&record.data)?)?;
@@ -217,15 +220,18 @@ mod tests {
     fn message(code: ResponseCode, sections: [&[(&str, RecordType, &str)]; 3]) -> Message {
         let mut message = Message::new(1, MessageType::Response, OpCode::Query);
         message.metadata.response_code = code;
-        let [answers, authorities, additionals] =
-            sections.map(|section| section.iter().map(|(owner, rtype, data)| record(owner, *rtype, data)).collect());
+        let [answers, authorities, additionals] = sections
+            .map(|section| section.iter().map(|(owner, rtype, data)| record(owner, *rtype, data)).collect());
         (message.answers, message.authorities, message.additionals) = (answers, authorities, additionals);
         message
     }
 
     fn shown(reply: &Reply) -> String {
         let chain = |chain: &[Owned]| {
-            chain.iter().map(|(owner, rrset)| format!("{owner} {}*{} ", rrset.rtype, rrset.count())).collect::<String>()
+            chain
+                .iter()
+                .map(|(owner, rrset)| format!("{owner} {}*{} ", rrset.rtype, rrset.count()))
+                .collect::<String>()
         };
         let soa = |soa: &Option<Owned>| soa.as_ref().map_or("-".to_owned(), |(owner, _)| owner.to_string());
         match reply {
@@ -252,26 +258,36 @@ mod tests {
 
     #[test]
     fn only_what_was_asked_for_is_taken() {
-        let reply = message(NoError, [
-            &[("mx.beta.test.", T::A, "192.0.2.1"), ("mx.beta.test.", T::AAAA, "::1"), ("bank.test.", T::A, "192.0.2.66")],
-            &[("beta.test.", T::NS, "evil.test.")],
-            &[("www.beta.test.", T::A, "192.0.2.66")],
-        ]);
+        let reply = message(
+            NoError,
+            [
+                &[
+                    ("mx.beta.test.", T::A, "192.0.2.1"),
+                    ("mx.beta.test.", T::AAAA, "::1"),
+                    ("bank.test.", T::A, "192.0.2.66"),
+                ],
+                &[("beta.test.", T::NS, "evil.test.")],
+                &[("www.beta.test.", T::A, "192.0.2.66")],
+            ],
+        );
         assert_eq!(ask(&reply, "mx.beta.test", Rtype::A, "beta.test"), "answer mx.beta.test. A*1");
         assert_eq!(ask(&reply, "mx.beta.test", Rtype::A, "test"), "answer mx.beta.test. A*1");
     }
 
     #[test]
     fn aliases_are_followed_within_the_zone_only() {
-        let reply = message(NoError, [
-            &[
-                ("www.beta.test.", T::CNAME, "web.beta.test."),
-                ("web.beta.test.", T::CNAME, "host.alpha.test."),
-                ("host.alpha.test.", T::A, "192.0.2.66"),
+        let reply = message(
+            NoError,
+            [
+                &[
+                    ("www.beta.test.", T::CNAME, "web.beta.test."),
+                    ("web.beta.test.", T::CNAME, "host.alpha.test."),
+                    ("host.alpha.test.", T::A, "192.0.2.66"),
+                ],
+                &[],
+                &[],
             ],
-            &[],
-            &[],
-        ]);
+        );
         let expected = "alias www.beta.test. CNAME*1 web.beta.test. CNAME*1 → host.alpha.test.";
         assert_eq!(ask(&reply, "www.beta.test", Rtype::A, "beta.test"), expected);
         assert_eq!(
@@ -279,12 +295,14 @@ mod tests {
             "answer www.beta.test. CNAME*1 web.beta.test. CNAME*1 host.alpha.test. A*1"
         );
         assert_eq!(ask(&reply, "www.beta.test", Rtype::CNAME, "beta.test"), "answer www.beta.test. CNAME*1");
-        let circle = message(NoError, [
-            &[("a.test.", T::CNAME, "b.test."), ("b.test.", T::CNAME, "a.test.")],
-            &[],
-            &[],
-        ]);
-        assert_eq!(ask(&circle, "a.test", Rtype::A, "test"), "alias a.test. CNAME*1 b.test. CNAME*1 → a.test.");
+        let circle = message(
+            NoError,
+            [&[("a.test.", T::CNAME, "b.test."), ("b.test.", T::CNAME, "a.test.")], &[], &[]],
+        );
+        assert_eq!(
+            ask(&circle, "a.test", Rtype::A, "test"),
+            "alias a.test. CNAME*1 b.test. CNAME*1 → a.test."
+        );
     }
 
     #[test]
@@ -299,31 +317,38 @@ mod tests {
         }
         let reply = message(NoError, [&[], &[("beta.test.", T::SOA, SOA)], &[]]);
         assert_eq!(ask(&reply, "x.beta.test", Rtype::A, "test"), "nodata beta.test.");
-        let reply = message(NXDomain, [
-            &[("x.beta.test.", T::CNAME, "y.beta.test.")],
-            &[("beta.test.", T::SOA, SOA)],
-            &[],
-        ]);
-        assert_eq!(ask(&reply, "x.beta.test", Rtype::A, "beta.test"), "nxdomain x.beta.test. CNAME*1 beta.test.");
+        let reply = message(
+            NXDomain,
+            [&[("x.beta.test.", T::CNAME, "y.beta.test.")], &[("beta.test.", T::SOA, SOA)], &[]],
+        );
+        assert_eq!(
+            ask(&reply, "x.beta.test", Rtype::A, "beta.test"),
+            "nxdomain x.beta.test. CNAME*1 beta.test."
+        );
     }
 
     #[test]
     fn referrals_lead_downwards_and_their_glue_stays_in_the_zone() {
-        let down = message(NoError, [
-            &[],
-            &[("beta.test.", T::NS, "ns1.beta.test."), ("beta.test.", T::NS, "ns.example.com.")],
-            &[
-                ("ns1.beta.test.", T::A, "192.0.2.53"),
-                ("ns1.beta.test.", T::A, "0.0.0.0"),
-                ("ns.example.com.", T::A, "192.0.2.66"),
-                ("www.beta.test.", T::A, "192.0.2.66"),
+        let down = message(
+            NoError,
+            [
+                &[],
+                &[("beta.test.", T::NS, "ns1.beta.test."), ("beta.test.", T::NS, "ns.example.com.")],
+                &[
+                    ("ns1.beta.test.", T::A, "192.0.2.53"),
+                    ("ns1.beta.test.", T::A, "0.0.0.0"),
+                    ("ns.example.com.", T::A, "192.0.2.66"),
+                    ("www.beta.test.", T::A, "192.0.2.66"),
+                ],
             ],
-        ]);
+        );
         assert_eq!(
             ask(&down, "mx.beta.test", Rtype::A, "test"),
             "referral beta.test. ns1.beta.test.[192.0.2.53]ns.example.com.[]"
         );
-        for (cut, zone) in [("test.", "beta.test"), ("beta.test.", "beta.test"), ("alpha.test.", "test"), (".", "test")] {
+        for (cut, zone) in
+            [("test.", "beta.test"), ("beta.test.", "beta.test"), ("alpha.test.", "test"), (".", "test")]
+        {
             let reply = message(NoError, [&[], &[(cut, T::NS, "ns.x.")], &[]]);
             let shown = ask(&reply, "mx.beta.test", Rtype::A, zone);
             assert!(shown.starts_with("Lame"), "{cut} {zone}: {shown}");

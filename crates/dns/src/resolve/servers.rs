@@ -65,7 +65,9 @@ impl Servers {
     /// are about as fast, so that each is measured again now and then.
     pub fn rank(&self, address: IpAddr, zone: &Name, chance: u8, now: Duration) -> Option<Rank> {
         let servers = self.lock();
-        let Some(server) = servers.get(&address) else { return Some(Rank { down: false, rtt: jittered(UNKNOWN_RTT, chance) }) };
+        let Some(server) = servers.get(&address) else {
+            return Some(Rank { down: false, rtt: jittered(UNKNOWN_RTT, chance) });
+        };
         if server.lame.get(zone).is_some_and(|until| *until > now) {
             return None;
         }
@@ -78,7 +80,8 @@ impl Servers {
     pub fn timeout(&self, address: IpAddr, tries: u32, most: Duration) -> Duration {
         let servers = self.lock();
         let rtt = servers.get(&address).and_then(|server| server.rtt);
-        let first = rtt.map_or(UNKNOWN_TIMEOUT, |(rtt, variation)| (rtt * 2 + variation * 4).max(TIMEOUT_MIN));
+        let first =
+            rtt.map_or(UNKNOWN_TIMEOUT, |(rtt, variation)| (rtt * 2 + variation * 4).max(TIMEOUT_MIN));
         first.saturating_mul(1 << tries.min(8)).min(most)
     }
 
@@ -122,7 +125,9 @@ impl Servers {
     }
 
     pub fn takes_edns(&self, address: IpAddr, now: Duration) -> bool {
-        !self.lock().get(&address).is_some_and(|server| server.no_edns_until.is_some_and(|until| until > now))
+        let servers = self.lock();
+        let until = servers.get(&address).and_then(|server| server.no_edns_until);
+        until.is_none_or(|until| until <= now)
     }
 
     /// Forgets everything.

@@ -72,7 +72,8 @@ impl Held {
     /// The records in presentation format (RFC 1035 section 5).
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let rtype = self.rrset.rtype;
-        let show = move |rdata| format!("{} {} IN {rtype} {}", self.owner, self.ttl, display_rdata(rtype, rdata));
+        let show =
+            move |rdata| format!("{} {} IN {rtype} {}", self.owner, self.ttl, display_rdata(rtype, rdata));
         self.rrset.iter().map(show)
     }
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use postroad_service::FakeClock;
 use hickory_proto::rr::{Name as HickoryName, RData, Record, RecordType};
+use postroad_service::FakeClock;
 
 use super::upstream::{Ask, AskError};
 use super::*;
@@ -105,7 +105,8 @@ const TEST: &str = "@ NS ns\nns A 192.0.2.2\nalpha NS ns.alpha\nns.alpha A 192.0
 const ALPHA: &str = "@ NS ns\nns A 192.0.2.3\n@ 60 MX 10 mx\nmx A 192.0.2.25\nwww CNAME web.beta.test.\n\
                      loop CNAME loop2\nloop2 CNAME loop\nout CNAME gone.beta.test.\nsub DNAME beta.test.\n\
                      many A 192.0.2.10\nmany A 192.0.2.11\nzero 0 A 192.0.2.12\n";
-const BETA: &str = "@ NS ns1\n@ NS ns2\nns1 A 192.0.2.4\nns2 A 192.0.2.5\nweb A 192.0.2.80\n@ MX 5 mx\nmx A 192.0.2.26\n";
+const BETA: &str =
+    "@ NS ns1\n@ NS ns2\nns1 A 192.0.2.4\nns2 A 192.0.2.5\nweb A 192.0.2.80\n@ MX 5 mx\nmx A 192.0.2.26\n";
 const OTHER: &str = "@ NS ns\nns A 192.0.2.7\nns.far A 192.0.2.3\n";
 const GLUELESS: &str = "@ NS ns.far.other.\nhost A 192.0.2.90\n";
 
@@ -185,7 +186,11 @@ async fn root_then_tld_then_authoritative_and_then_the_cache() {
         .collect();
     assert_eq!(
         steps,
-        ["192.0.2.1 . referral to test.", "192.0.2.2 test. referral to alpha.test.", "192.0.2.3 alpha.test. answer"]
+        [
+            "192.0.2.1 . referral to test.",
+            "192.0.2.2 test. referral to alpha.test.",
+            "192.0.2.3 alpha.test. answer"
+        ]
     );
     assert_eq!(explained.answer.age(), None);
     scene.asked();
@@ -247,7 +252,10 @@ async fn aliases_are_chased_across_zones() {
 #[tokio::test]
 async fn a_name_server_without_glue_is_looked_up() {
     let scene = scene();
-    assert_eq!(scene.ask("host.glueless.test", Rtype::A).await, "NOERROR host.glueless.test. 300 IN A 192.0.2.90");
+    assert_eq!(
+        scene.ask("host.glueless.test", Rtype::A).await,
+        "NOERROR host.glueless.test. 300 IN A 192.0.2.90"
+    );
     assert!(scene.asked().contains(&"192.0.2.7 ns.far.other. A".to_owned()));
 }
 
@@ -429,13 +437,19 @@ async fn own_zones_are_not_asked_elsewhere_and_lead_on() {
         "@ NS ns\nns A 192.0.2.9\nmx A 192.0.2.10\nfar CNAME web.beta.test.\nchild NS ns.child\nns.child A 192.0.2.8\n",
     )]);
     let scene = scene_with(own, |_| {});
-    scene.host([192, 0, 2, 8], Host::Serves(zones(&[("child.home.test.", "@ NS ns\nns A 192.0.2.8\nx A 192.0.2.88\n")])));
+    scene.host(
+        [192, 0, 2, 8],
+        Host::Serves(zones(&[("child.home.test.", "@ NS ns\nns A 192.0.2.8\nx A 192.0.2.88\n")])),
+    );
     assert_eq!(scene.ask("mx.home.test", Rtype::A).await, "NOERROR mx.home.test. 300 IN A 192.0.2.10");
     assert_eq!(scene.ask("no.home.test", Rtype::A).await, "NXDOMAIN");
     assert_eq!(scene.asked(), [""; 0]);
     assert!(scene.ask("far.home.test", Rtype::A).await.ends_with("web.beta.test. 300 IN A 192.0.2.80"));
     scene.asked();
-    assert_eq!(scene.ask("x.child.home.test", Rtype::A).await, "NOERROR x.child.home.test. 300 IN A 192.0.2.88");
+    assert_eq!(
+        scene.ask("x.child.home.test", Rtype::A).await,
+        "NOERROR x.child.home.test. 300 IN A 192.0.2.88"
+    );
     assert_eq!(scene.asked(), ["192.0.2.8 x.child.home.test. A"]);
 }
 
@@ -452,7 +466,10 @@ async fn networks_that_are_denied_are_never_asked() {
 async fn answers_with_ttl_0_are_given_and_not_kept() {
     let scene = scene();
     for _ in 0..2 {
-        assert_eq!(scene.ask("zero.alpha.test", Rtype::A).await, "NOERROR zero.alpha.test. 0 IN A 192.0.2.12");
+        assert_eq!(
+            scene.ask("zero.alpha.test", Rtype::A).await,
+            "NOERROR zero.alpha.test. 0 IN A 192.0.2.12"
+        );
     }
     assert_eq!(scene.asked().iter().filter(|ask| ask.contains("zero")).count(), 4);
 }
@@ -469,6 +486,9 @@ async fn refreshing_asks_from_the_root_again() {
 #[tokio::test]
 async fn any_is_not_looked_for() {
     let scene = scene();
-    assert_eq!(scene.ask("alpha.test", Rtype::ANY).await, "NOERROR alpha.test. 3600 IN HINFO \"RFC8482\" \"\"");
+    assert_eq!(
+        scene.ask("alpha.test", Rtype::ANY).await,
+        "NOERROR alpha.test. 3600 IN HINFO \"RFC8482\" \"\""
+    );
     assert_eq!(scene.asked(), [""; 0]);
 }

@@ -78,8 +78,11 @@ impl Network {
     fn source(&self, server: SocketAddr) -> IpAddr {
         let of_family: Vec<IpAddr> =
             self.sources.iter().copied().filter(|source| source.is_ipv4() == server.is_ipv4()).collect();
-        let unspecified =
-            if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+        let unspecified = if server.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        };
         let chosen = rand::random_range(0..of_family.len().max(1));
         of_family.get(chosen).copied().unwrap_or(unspecified)
     }
@@ -131,7 +134,10 @@ impl Network {
         }
         let mut stream = socket.connect(ask.server).await.map_err(unreachable)?;
         let length = u16::try_from(query.octets.len()).map_err(|_| AskError::Malformed)?;
-        stream.write_all(&[&length.to_be_bytes(), query.octets.as_slice()].concat()).await.map_err(unreachable)?;
+        stream
+            .write_all(&[&length.to_be_bytes(), query.octets.as_slice()].concat())
+            .await
+            .map_err(unreachable)?;
         let length = stream.read_u16().await.map_err(unreachable)?;
         let mut answer = vec![0; usize::from(length)];
         stream.read_exact(&mut answer).await.map_err(unreachable)?;
@@ -161,11 +167,12 @@ impl Upstream for Network {
 /// A question as it was sent.
 #[derive(Debug)]
 struct Sent {
-    id: u16,
-    query: Query,
     octets: Vec<u8>,
+    /// The name in lower case.
+    plain: Name,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mismatch {
     /// Not an answer to this question.
     Stranger,
@@ -175,20 +182,26 @@ enum Mismatch {
     Malformed,
 }
 
+/// Octets of a message header.
+const HEADER: usize = 12;
+
 impl Sent {
     fn new(ask: &Ask) -> Option<Self> {
-        let id = rand::random();
         let mut name = ask.name.to_hickory();
         name.randomize_label_case();
-        let query = Query::query(name, ask.rtype.into());
-        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-        message.add_query(query.clone());
+        let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+        message.add_query(Query::query(name, ask.rtype.into()));
         if ask.edns {
             let mut edns = Edns::new();
             edns.set_max_payload(DNS_UDP_OCTETS_MAX);
             message.set_edns(edns);
         }
-        Some(Self { id, query, octets: message.to_vec().ok()? })
+        Some(Self { octets: message.to_vec().ok()?, plain: ask.name.to_lowercase() })
+    }
+
+    /// The question section: name, type, class.
+    fn question(&self) -> &[u8] {
+        self.octets.get(HEADER..HEADER + self.plain.as_wire().len() + 4).unwrap_or_default()
     }
 
     fn check(&self, octets: &[u8]) -> Result<Message, Mismatch> {
@@ -196,34 +209,45 @@ impl Sent {
     }
 
     fn check_letters(&self, octets: &[u8], exact: bool) -> Result<Message, Mismatch> {
-        let is_answer = octets.first_chunk::<2>() == Some(&self.id.to_be_bytes())
-            && octets.get(2).is_some_and(|flags| flags & 0xf8 == 0x80);
-        if !is_answer {
+        let (Some(header), Some(sent)) =
+            (octets.first_chunk::<HEADER>(), self.octets.first_chunk::<HEADER>())
+        else {
+            return Err(Mismatch::Stranger);
+        };
+        // The id, a response, opcode QUERY.
+        if header[..2] != sent[..2] || header[2] & 0xf8 != 0x80 {
             return Err(Mismatch::Stranger);
         }
-        let message = Message::from_vec(octets).map_err(|_| Mismatch::Malformed)?;
-        match message.queries.as_slice() {
-            [query] => {
-                let same = query.name == self.query.name
-                    && query.query_type == self.query.query_type
-                    && query.query_class == self.query.query_class;
-                if !same {
-                    return Err(Mismatch::Stranger);
-                }
-                if exact && !query.name.eq_case(&self.query.name) {
-                    return Err(Mismatch::OtherCase);
-                }
-                Ok(message)
-            }
+        let code = ResponseCode::from(0, header[3] & 0xf);
+        if header[4..6] == [0, 0] && code == ResponseCode::FormErr {
             // A server that could not read the question does not repeat it.
-            [] if message.metadata.response_code == ResponseCode::FormErr => Ok(message),
-            _ => Err(Mismatch::Stranger),
+            return Message::from_vec(octets).map_err(|_| Mismatch::Malformed);
         }
+        let question = self.question();
+        let repeated = octets.get(HEADER..HEADER + question.len()).unwrap_or_default();
+        let (name, kind) = question.split_at(self.plain.as_wire().len());
+        let same = repeated.split_at_checked(name.len()).is_some_and(|(repeated_name, repeated_kind)| {
+            repeated_name.eq_ignore_ascii_case(name) && repeated_kind == kind
+        });
+        if header[4..6] != [0, 1] || !same {
+            return Err(Mismatch::Stranger);
+        }
+        if exact && repeated != question {
+            return Err(Mismatch::OtherCase);
+        }
+        // Names in the answer that point to the question would take on its random case.
+        let mut plain = octets.to_vec();
+        if let Some(name) = plain.get_mut(HEADER..HEADER + self.plain.as_wire().len()) {
+            name.copy_from_slice(self.plain.as_wire());
+        }
+        Message::from_vec(&plain).map_err(|_| Mismatch::Malformed)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn ask() -> Ask {
@@ -244,12 +268,26 @@ mod tests {
     #[test]
     fn ids_and_letters_differ_from_question_to_question() {
         let sent: Vec<Sent> = (0..32).map(|_| Sent::new(&ask()).unwrap()).collect();
-        let ids: std::collections::HashSet<u16> = sent.iter().map(|sent| sent.id).collect();
-        let names: std::collections::HashSet<String> = sent.iter().map(|sent| sent.query.name.to_ascii()).collect();
+        let ids: HashSet<&[u8]> = sent.iter().map(|sent| &sent.octets[..2]).collect();
+        let names: HashSet<&[u8]> = sent.iter().map(Sent::question).collect();
         assert!(ids.len() > 28 && names.len() > 28, "{} {}", ids.len(), names.len());
         let message = Message::from_vec(&sent[0].octets).unwrap();
         assert!(!message.metadata.recursion_desired);
         assert_eq!(message.edns.unwrap().max_payload(), 1232);
+    }
+
+    #[test]
+    fn names_that_point_to_the_question_come_out_plain() {
+        let sent = Sent::new(&ask()).unwrap();
+        let mut octets = sent.octets.clone();
+        octets[2] |= 0x80;
+        octets[7] = 1;
+        octets.truncate(HEADER + sent.question().len());
+        octets.extend_from_slice(b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x3c\x00\x07\x00\x0a\x02mx\xc0\x0c");
+        octets[11] = 0;
+        let message = sent.check(&octets).unwrap_or_else(|mismatch| panic!("{mismatch:?}"));
+        assert_eq!(message.answers[0].data.to_string(), "10 mx.abcdefghijklmnop.qrstuvwxyz.test.");
+        assert_eq!(message.answers[0].name.to_ascii(), "abcdefghijklmnop.qrstuvwxyz.test.");
     }
 
     #[test]
@@ -276,7 +314,7 @@ mod tests {
         empty.metadata.response_code = ResponseCode::FormErr;
         assert!(check(&empty).is_ok());
         let mut cut = answer(&sent).to_vec().unwrap();
-        cut.truncate(20);
+        cut.truncate(cut.len() - 3);
         assert!(matches!(sent.check(&cut), Err(Mismatch::Malformed)));
     }
 }

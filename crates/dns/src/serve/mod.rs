@@ -161,8 +161,11 @@ fn additional(zones: &Zones, rrset: &RrSet, writer: &mut Writer<'_>, rotation: R
 
 /// Writes A and AAAA of a node; false when they do not all fit.
 fn addresses(node: &Node, owner: &[u8], writer: &mut Writer<'_>, rotation: Rotation) -> bool {
-    let sets = [Rtype::A, Rtype::AAAA].into_iter().filter_map(|rtype| node.rrset(rtype));
-    sets.fold(true, |fits, set| writer.rrset(Section::Additional, owner, set, set.ttl, rotation.first(set)) && fits)
+    let mut fits = true;
+    for set in [Rtype::A, Rtype::AAAA].into_iter().filter_map(|rtype| node.rrset(rtype)) {
+        fits &= writer.rrset(Section::Additional, owner, set, set.ttl, rotation.first(set));
+    }
+    fits
 }
 
 /// Writes the NS records of a zone cut and the addresses of those servers that this zone knows.

@@ -90,9 +90,9 @@ fn mail_hosts_come_with_their_addresses_once() {
     assert_eq!(
         shown(&message.additionals),
         [
-            "mx1.Alpha.test. 3600 A 192.0.2.25",
-            "mx1.Alpha.test. 3600 AAAA 2001:db8::25",
-            "mx2.Alpha.test. 3600 A 192.0.2.26"
+            "mx1.alpha.test. 3600 A 192.0.2.25",
+            "mx1.alpha.test. 3600 AAAA 2001:db8::25",
+            "mx2.alpha.test. 3600 A 192.0.2.26"
         ]
     );
     assert_eq!(message.authorities.len(), 0);
@@ -107,7 +107,9 @@ fn nothing_there_is_nxdomain_and_not_this_type_is_nodata() {
     assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
     assert!(message.metadata.authoritative);
     assert_eq!(shown(&message.authorities), [soa]);
-    for (name, rtype) in [("mx2.alpha.test", Rtype::AAAA), ("_tcp.alpha.test", Rtype::SRV), ("a.wild.alpha.test", Rtype::A)] {
+    for (name, rtype) in
+        [("mx2.alpha.test", Rtype::AAAA), ("_tcp.alpha.test", Rtype::SRV), ("a.wild.alpha.test", Rtype::A)]
+    {
         let (_, message) = ask(name, rtype);
         assert_eq!(message.metadata.response_code, ResponseCode::NoError, "{name}");
         assert_eq!((message.answers.len(), shown(&message.authorities)), (0, vec![soa.to_owned()]), "{name}");
@@ -131,7 +133,10 @@ fn aliases_are_followed_within_the_zones_and_end_outside() {
     );
     let (served, message) = ask("out.alpha.test", Rtype::A);
     assert_eq!((served, message.answers.len()), (Served::Incomplete, 1));
-    assert_eq!(shown(&ask("www.alpha.test", Rtype::CNAME).1.answers), ["www.alpha.test. 3600 CNAME web.beta.test."]);
+    assert_eq!(
+        shown(&ask("www.alpha.test", Rtype::CNAME).1.answers),
+        ["www.alpha.test. 3600 CNAME web.beta.test."]
+    );
     let (_, message) = ask("gone.alpha.test", Rtype::A);
     assert_eq!((message.metadata.response_code, message.answers.len()), (ResponseCode::NXDomain, 1));
     assert_eq!(message.authorities.len(), 1);
@@ -143,7 +148,10 @@ fn a_dname_renames_everything_below_it() {
     let (_, message) = ask("x.old.alpha.test", Rtype::A);
     let answers = shown(&message.answers);
     assert!(answers[0].starts_with("old.alpha.test. 3600 DNAME"), "{answers:?}");
-    assert_eq!(answers[1..], ["x.old.alpha.test. 3600 CNAME x.new.beta.test.", "x.new.beta.test. 60 A 192.0.2.81"]);
+    assert_eq!(
+        answers[1..],
+        ["x.old.alpha.test. 3600 CNAME x.new.beta.test.", "x.new.beta.test. 60 A 192.0.2.81"]
+    );
     let (_, message) = ask("old.alpha.test", Rtype::A);
     assert_eq!((message.metadata.response_code, message.answers.len()), (ResponseCode::NoError, 0));
     let long = format!("{0}.{0}.{0}.{1}.old.alpha.test", "a".repeat(63), "b".repeat(40));
@@ -183,7 +191,10 @@ fn a_referral_has_no_aa_and_glue_from_the_zones_here() {
 fn any_gets_one_record_set() {
     let (_, message) = ask("mx1.alpha.test", Rtype::ANY);
     assert_eq!(shown(&message.answers), ["mx1.alpha.test. 3600 A 192.0.2.25"]);
-    assert_eq!(shown(&ask("www.alpha.test", Rtype::ANY).1.answers), ["www.alpha.test. 3600 CNAME web.beta.test."]);
+    assert_eq!(
+        shown(&ask("www.alpha.test", Rtype::ANY).1.answers),
+        ["www.alpha.test. 3600 CNAME web.beta.test."]
+    );
 }
 
 #[test]

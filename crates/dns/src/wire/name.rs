@@ -210,7 +210,8 @@ impl Name {
     pub fn to_hickory(&self) -> hickory_proto::rr::Name {
         // A valid wire form is a valid hickory name; hickory draws its line at 254 octets of text, ours at 255
         // of wire, which is the same line.
-        hickory_proto::rr::Name::from_labels(self.labels()).unwrap_or_else(|_| hickory_proto::rr::Name::root())
+        hickory_proto::rr::Name::from_labels(self.labels())
+            .unwrap_or_else(|_| hickory_proto::rr::Name::root())
     }
 
     /// From hickory's form; relative names count as fully qualified.
@@ -302,7 +303,9 @@ impl fmt::Display for Name {
         for label in self.labels() {
             for &octet in label {
                 match octet {
-                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(f, "\\{}", char::from(octet))?,
+                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => {
+                        write!(f, "\\{}", char::from(octet))?
+                    }
                     0x21..=0x7e => write!(f, "{}", char::from(octet))?,
                     _ => write!(f, "\\{octet:03}")?,
                 }
@@ -416,8 +419,15 @@ mod tests {
     #[test]
     fn canonical_order_is_that_of_rfc_4034() {
         let ordered = [
-            "example.", "a.example.", "yljkjljk.a.example.", "Z.a.example.", "zABC.a.EXAMPLE.", "z.example.",
-            "\\001.z.example.", "*.z.example.", "\\200.z.example.",
+            "example.",
+            "a.example.",
+            "yljkjljk.a.example.",
+            "Z.a.example.",
+            "zABC.a.EXAMPLE.",
+            "z.example.",
+            "\\001.z.example.",
+            "*.z.example.",
+            "\\200.z.example.",
         ];
         for pair in ordered.windows(2) {
             assert!(name(pair[0]) < name(pair[1]), "{} before {}", pair[0], pair[1]);
@@ -445,7 +455,8 @@ mod tests {
 
     #[test]
     fn presentation_round_trips_with_escapes() {
-        for text in ["a\\.b.example.", "\\000\\255.example.", "*.example.", "a\\\\b.", "with\\032space.test."] {
+        for text in ["a\\.b.example.", "\\000\\255.example.", "*.example.", "a\\\\b.", "with\\032space.test."]
+        {
             assert_eq!(name(text).to_string(), text);
             assert_eq!(Name::from_wire(name(text).as_wire()).unwrap(), name(text));
         }

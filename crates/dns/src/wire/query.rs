@@ -107,8 +107,7 @@ impl<'a> Request<'a> {
         let name_octets = plain_name_octets(octets, HEADER_OCTETS)?;
         let name = octets.get(HEADER_OCTETS..HEADER_OCTETS + name_octets)?;
         let mut at = HEADER_OCTETS + name_octets;
-        let question =
-            Question { name, rtype: Rtype(u16_at(octets, at)?), class: u16_at(octets, at + 2)? };
+        let question = Question { name, rtype: Rtype(u16_at(octets, at)?), class: u16_at(octets, at + 2)? };
         at += 4;
         let start = octets.get(..at)?;
 
@@ -209,7 +208,12 @@ mod tests {
             query([1, 1, 0, 0], &[QUESTION, OPT].concat()),
             query([1, 0, 0, 1], &short_option),
         ] {
-            assert_eq!(Request::parse(&wrong).unwrap_err(), RequestError::Malformed, "{}", wrong.escape_ascii());
+            assert_eq!(
+                Request::parse(&wrong).unwrap_err(),
+                RequestError::Malformed,
+                "{}",
+                wrong.escape_ascii()
+            );
         }
     }
 }

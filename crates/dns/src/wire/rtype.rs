@@ -61,7 +61,8 @@ impl FromStr for Rtype {
     type Err = UnknownRtype;
 
     fn from_str(text: &str) -> Result<Self, UnknownRtype> {
-        if let Some((number, _)) = MNEMONICS.iter().find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text)) {
+        if let Some((number, _)) = MNEMONICS.iter().find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text))
+        {
             return Ok(Self(*number));
         }
         let number = text.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("TYPE")).and(text.get(4..));

@@ -46,11 +46,21 @@ fn parameter(text: &mut String, key: u16, value: &[u8]) -> Option<()> {
         (3, &[high, low]) => write!(text, "port={}", u16::from_be_bytes([high, low])).ok(),
         (4, _) => {
             let (addresses, []) = value.as_chunks::<4>() else { return generic(text, key, value) };
-            write!(text, "ipv4hint={}", list(addresses.iter().map(|a| Ipv4Addr::from(*a).to_string()).collect())).ok()
+            write!(
+                text,
+                "ipv4hint={}",
+                list(addresses.iter().map(|a| Ipv4Addr::from(*a).to_string()).collect())
+            )
+            .ok()
         }
         (6, _) => {
             let (addresses, []) = value.as_chunks::<16>() else { return generic(text, key, value) };
-            write!(text, "ipv6hint={}", list(addresses.iter().map(|a| Ipv6Addr::from(*a).to_string()).collect())).ok()
+            write!(
+                text,
+                "ipv6hint={}",
+                list(addresses.iter().map(|a| Ipv6Addr::from(*a).to_string()).collect())
+            )
+            .ok()
         }
         _ => generic(text, key, value),
     }

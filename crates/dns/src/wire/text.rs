@@ -76,10 +76,16 @@ pub fn parse_rdata(rtype: Rtype, words: &[Word], origin: Option<&Name>) -> Resul
         reader.field(field)?;
     }
     if reader.next < words.len() {
-        return Err(RdataError { word: reader.next, message: format!("expected the end of the {rtype} record here") });
+        return Err(RdataError {
+            word: reader.next,
+            message: format!("expected the end of the {rtype} record here"),
+        });
     }
     if reader.out.len() > usize::from(u16::MAX) {
-        return Err(RdataError { word: 0, message: "the data of one record is longer than 65535 octets".to_owned() });
+        return Err(RdataError {
+            word: 0,
+            message: "the data of one record is longer than 65535 octets".to_owned(),
+        });
     }
     Ok(reader.out)
 }
@@ -111,7 +117,8 @@ impl<'a> Reader<'a> {
     fn number(&mut self, max: u32) -> Result<u32, RdataError> {
         let expected = format!("a number from 0 to {max}");
         let word = self.word(&expected)?;
-        let number = std::str::from_utf8(&word.text).ok().filter(|text| text.bytes().all(|o| o.is_ascii_digit()));
+        let number =
+            std::str::from_utf8(&word.text).ok().filter(|text| text.bytes().all(|o| o.is_ascii_digit()));
         number
             .and_then(|text| text.parse().ok())
             .filter(|number| *number <= max)
@@ -123,7 +130,10 @@ impl<'a> Reader<'a> {
         let text = unescaped(&word.text).ok_or_else(|| self.wrong("escapes as \\X or \\DDD"))?;
         let length = u8::try_from(text.len()).map_err(|_| RdataError {
             word: self.next - 1,
-            message: format!("the string has {} octets; a character string holds 255 at most, split it", text.len()),
+            message: format!(
+                "the string has {} octets; a character string holds 255 at most, split it",
+                text.len()
+            ),
         })?;
         self.out.push(length);
         self.out.extend_from_slice(&text);
@@ -181,7 +191,8 @@ impl<'a> Reader<'a> {
             }
             Field::Tag => {
                 let word = self.word("a tag such as issue")?;
-                let fits = (1..=255).contains(&word.text.len()) && word.text.iter().all(u8::is_ascii_alphanumeric);
+                let fits =
+                    (1..=255).contains(&word.text.len()) && word.text.iter().all(u8::is_ascii_alphanumeric);
                 if !fits {
                     return Err(self.wrong("a tag of letters and digits such as issue"));
                 }
@@ -205,17 +216,21 @@ impl<'a> Reader<'a> {
             Field::Base64 => {
                 let first = self.next;
                 let text = self.rest("base64")?;
-                let octets = unbase64(&text)
-                    .filter(|octets| !octets.is_empty())
-                    .ok_or_else(|| RdataError { word: first, message: "expected base64 (RFC 4648)".to_owned() })?;
+                let octets = unbase64(&text).filter(|octets| !octets.is_empty()).ok_or_else(|| {
+                    RdataError { word: first, message: "expected base64 (RFC 4648)".to_owned() }
+                })?;
                 self.out.extend_from_slice(&octets);
             }
             Field::Eui(octets) => {
                 let expected = format!("{octets} pairs of hexadecimal digits joined by -");
                 let word = self.word(&expected)?;
-                let pairs: Option<Vec<Vec<u8>>> =
-                    word.text.split(|octet| *octet == b'-').map(|pair| unhex(pair).filter(|p| p.len() == 1)).collect();
-                let pairs = pairs.filter(|pairs| pairs.len() == octets).ok_or_else(|| self.wrong(&expected))?;
+                let pairs: Option<Vec<Vec<u8>>> = word
+                    .text
+                    .split(|octet| *octet == b'-')
+                    .map(|pair| unhex(pair).filter(|p| p.len() == 1))
+                    .collect();
+                let pairs =
+                    pairs.filter(|pairs| pairs.len() == octets).ok_or_else(|| self.wrong(&expected))?;
                 self.out.extend(pairs.concat());
             }
         }
@@ -232,7 +247,8 @@ impl<'a> Reader<'a> {
 /// `\# LENGTH HEX…`
 fn parse_generic(rtype: Rtype, words: &[Word]) -> Result<Vec<u8>, RdataError> {
     let length = words.get(1).and_then(|word| std::str::from_utf8(&word.text).ok()?.parse::<u16>().ok());
-    let length = length.ok_or_else(|| RdataError { word: 1, message: "expected the length in octets after \\#".into() })?;
+    let length = length
+        .ok_or_else(|| RdataError { word: 1, message: "expected the length in octets after \\#".into() })?;
     let digits: Vec<u8> = words.iter().skip(2).flat_map(|word| word.text.iter().copied()).collect();
     let octets = unhex(&digits)
         .ok_or_else(|| RdataError { word: 2, message: "expected pairs of hexadecimal digits".to_owned() })?;
@@ -243,7 +259,10 @@ fn parse_generic(rtype: Rtype, words: &[Word]) -> Result<Vec<u8>, RdataError> {
         });
     }
     if !validate_rdata(rtype, &octets) {
-        return Err(RdataError { word: 2, message: format!("these octets are no valid data of type {rtype}") });
+        return Err(RdataError {
+            word: 2,
+            message: format!("these octets are no valid data of type {rtype}"),
+        });
     }
     Ok(octets)
 }
@@ -393,7 +412,8 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 fn push_base64(text: &mut String, octets: &[u8]) {
     for chunk in octets.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, octet| (bits << 8) | u32::from(*octet)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0u32, |bits, octet| (bits << 8) | u32::from(*octet)) << (8 * (3 - chunk.len()));
         for index in 0..4 {
             let sextet = (bits >> (18 - 6 * index)) as usize & 63;
             let letter = BASE64.get(sextet).filter(|_| index <= chunk.len());
@@ -435,7 +455,12 @@ mod tests {
         for (index, part) in text.split('"').enumerate() {
             let quoted = index % 2 == 1;
             let parts: Vec<&str> = if quoted { vec![part] } else { part.split_whitespace().collect() };
-            words.extend(parts.iter().map(|part| Word { text: part.as_bytes().to_vec(), quoted, line: 1, column: 1 }));
+            words.extend(parts.iter().map(|part| Word {
+                text: part.as_bytes().to_vec(),
+                quoted,
+                line: 1,
+                column: 1,
+            }));
         }
         words
     }
@@ -459,7 +484,11 @@ mod tests {
             ("CAA", "128 issue \"ca.example; x=y\"", "128 issue \"ca.example; x=y\""),
             ("TLSA", "3 1 1 abCD 01", "3 1 1 ABCD01"),
             ("SSHFP", "4 2 00ff", "4 2 00FF"),
-            ("NAPTR", "10 20 \"u\" \"E2U+sip\" \"!^.*$!sip:x!\" .", "10 20 \"u\" \"E2U+sip\" \"!^.*$!sip:x!\" ."),
+            (
+                "NAPTR",
+                "10 20 \"u\" \"E2U+sip\" \"!^.*$!sip:x!\" .",
+                "10 20 \"u\" \"E2U+sip\" \"!^.*$!sip:x!\" .",
+            ),
             ("DNAME", "other.test.", "other.test."),
             ("HINFO", "PC Linux", "\"PC\" \"Linux\""),
             ("OPENPGPKEY", "AAEC Aw==", "AAECAw=="),

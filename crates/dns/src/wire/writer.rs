@@ -22,6 +22,15 @@ const OPT_OCTETS: usize = 11;
 
 const CLASS_IN: u16 = 1;
 
+/// What a compression pointer may do to the case of letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    /// An owner takes on the case in which it was asked for.
+    Any,
+    /// A name in the data is given as it is stored.
+    Kept,
+}
+
 /// A response under way. Sections must be written in their order.
 #[derive(Debug)]
 pub struct Writer<'b> {
@@ -88,7 +97,14 @@ impl<'b> Writer<'b> {
     }
 
     /// Writes one record that is in no set (a synthesised CNAME). False: it does not fit and is not written.
-    pub fn synthesised(&mut self, section: Section, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+    pub fn synthesised(
+        &mut self,
+        section: Section,
+        owner: &[u8],
+        rtype: Rtype,
+        ttl: u32,
+        rdata: &[u8],
+    ) -> bool {
         let (length, targets) = (self.buffer.len(), self.target_count);
         if self.record(owner, rtype, ttl, rdata) {
             return self.add_count(section, 1);
@@ -105,7 +121,7 @@ impl<'b> Writer<'b> {
     }
 
     fn record(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
-        self.name(owner);
+        self.name(owner, Case::Any);
         self.buffer.extend_from_slice(&rtype.0.to_be_bytes());
         self.buffer.extend_from_slice(&CLASS_IN.to_be_bytes());
         self.buffer.extend_from_slice(&ttl.to_be_bytes());
@@ -122,31 +138,31 @@ impl<'b> Writer<'b> {
     /// Only names in the types of RFC 1035 may be compressed (RFC 3597 section 4).
     fn rdata(&mut self, rtype: Rtype, rdata: &[u8]) {
         match rtype {
-            Rtype::NS | Rtype::CNAME | Rtype::PTR => self.name(rdata),
+            Rtype::NS | Rtype::CNAME | Rtype::PTR => self.name(rdata, Case::Kept),
             Rtype::MX => {
                 let (preference, exchange) = rdata.split_at(rdata.len().min(2));
                 self.buffer.extend_from_slice(preference);
-                self.name(exchange);
+                self.name(exchange, Case::Kept);
             }
             Rtype::SOA => {
                 let names = rdata.len().saturating_sub(20);
                 let (names, numbers) = rdata.split_at(names);
                 let mname = wire_name_octets(names);
                 let (mname, rname) = names.split_at(mname);
-                self.name(mname);
-                self.name(rname);
+                self.name(mname, Case::Kept);
+                self.name(rname, Case::Kept);
                 self.buffer.extend_from_slice(numbers);
             }
             _ => self.buffer.extend_from_slice(rdata),
         }
     }
 
-    fn name(&mut self, wire: &[u8]) {
+    fn name(&mut self, wire: &[u8], case: Case) {
         let (starts, hashes, labels) = suffixes(wire);
         for index in 0..labels {
             let start = usize::from(starts[index]);
             let suffix = wire.get(start..).unwrap_or_default();
-            if let Some(target) = self.find(hashes[index], suffix) {
+            if let Some(target) = self.find(hashes[index], suffix, case) {
                 self.buffer.extend_from_slice(&(0xc000 | target).to_be_bytes());
                 return;
             }
@@ -167,14 +183,16 @@ impl<'b> Writer<'b> {
         }
     }
 
-    fn find(&self, hash: u32, suffix: &[u8]) -> Option<u16> {
+    fn find(&self, hash: u32, suffix: &[u8], case: Case) -> Option<u16> {
         let targets = self.targets.get(..self.target_count)?;
-        let found = targets.iter().find(|(known, at)| *known == hash && self.name_at_is(usize::from(*at), suffix));
+        let found = targets
+            .iter()
+            .find(|(known, at)| *known == hash && self.name_at_is(usize::from(*at), suffix, case));
         found.map(|(_, at)| *at)
     }
 
-    /// True when the name written at `at` equals `suffix`, case aside.
-    fn name_at_is(&self, mut at: usize, mut suffix: &[u8]) -> bool {
+    /// True when the name written at `at` equals `suffix`.
+    fn name_at_is(&self, mut at: usize, mut suffix: &[u8], case: Case) -> bool {
         loop {
             let Some(&length) = self.buffer.get(at) else { return false };
             if length >= 0xc0 {
@@ -189,7 +207,7 @@ impl<'b> Writer<'b> {
             let (Some(here), Some(there)) = (self.buffer.get(at..at + octets), suffix.get(..octets)) else {
                 return false;
             };
-            if !here.eq_ignore_ascii_case(there) {
+            if here != there && (case == Case::Kept || !here.eq_ignore_ascii_case(there)) {
                 return false;
             }
             if length == 0 {
@@ -309,7 +327,7 @@ mod tests {
 
     #[test]
     fn names_are_compressed_and_read_back_by_hickory() {
-        let octets = query("Alpha.Test", true);
+        let octets = query("Alpha.test", true);
         let request = Request::parse(&octets).unwrap();
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer, &request, 1232);
@@ -317,13 +335,14 @@ mod tests {
         let owner = name("alpha.test");
         assert!(writer.rrset(Section::Answer, owner.as_wire(), &mx(3), 300, 1));
         writer.finish(&request, 1232);
-        // Header 12, question 16, three records of 12 octets with data of 2 + 4 + (5 + 2 | 2), OPT 11.
-        assert_eq!(buffer.len(), 12 + 16 + (12 + 2 + 4 + 7) + 2 * (12 + 2 + 4 + 2) + 11);
+        // Header 12, question 16, three records of 12 octets with data of 2 + 4 and Mail.alpha (11) and pointers, OPT 11:
+        // "test" is in the question as it is, "alpha" is not.
+        assert_eq!(buffer.len(), 12 + 16 + (12 + 2 + 4 + 11 + 2) + 2 * (12 + 2 + 4 + 2) + 11);
         let message = Message::from_vec(&buffer).unwrap();
         assert!(message.metadata.authoritative && message.metadata.recursion_desired);
-        assert_eq!(message.queries[0].name.to_ascii(), "Alpha.Test.");
+        assert_eq!(message.queries[0].name.to_ascii(), "Alpha.test.");
         let shown: Vec<String> = message.answers.iter().map(|record| record.data.to_string()).collect();
-        assert_eq!(shown, ["1 mx1.Mail.Alpha.Test.", "2 mx2.Mail.Alpha.Test.", "0 mx0.Mail.Alpha.Test."]);
+        assert_eq!(shown, ["1 mx1.Mail.alpha.test.", "2 mx2.Mail.alpha.test.", "0 mx0.Mail.alpha.test."]);
         assert!(message.edns.unwrap().flags().dnssec_ok);
     }
 

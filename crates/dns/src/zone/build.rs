@@ -65,14 +65,18 @@ fn build(
     let mut count = 0;
     for record in records {
         if !record.owner.is_at_or_below(origin) {
-            let message = format!("{} is outside the zone {origin}; expected a name in it (is a final dot wrong?)", record.owner);
+            let message = format!(
+                "{} is outside the zone {origin}; expected a name in it (is a final dot wrong?)",
+                record.owner
+            );
             errors.push(record.place.error(message));
             continue;
         }
         let key = record.owner.key();
         let relative: Box<[u8]> = key.as_bytes().get(apex_octets..).unwrap_or_default().into();
-        let draft =
-            drafts.entry(relative).or_insert_with(|| Draft { owner: record.owner.clone(), sets: BTreeMap::new() });
+        let draft = drafts
+            .entry(relative)
+            .or_insert_with(|| Draft { owner: record.owner.clone(), sets: BTreeMap::new() });
         count += u64::from(add(draft, record, origin, &mut errors));
     }
     check_apex(&drafts, origin, file, &mut errors);
@@ -110,7 +114,8 @@ fn build(
 fn add(draft: &mut Draft, record: ParsedRecord, origin: &Name, errors: &mut Vec<ZoneError>) -> bool {
     let ParsedRecord { owner, rtype, ttl, rdata, place } = record;
     if rtype == Rtype::SOA && owner != *origin {
-        errors.push(place.error(format!("a SOA at {owner}; expected it at the zone's own name {origin} only")));
+        errors
+            .push(place.error(format!("a SOA at {owner}; expected it at the zone's own name {origin} only")));
         return false;
     }
     let single = matches!(rtype, Rtype::SOA | Rtype::CNAME | Rtype::DNAME);
@@ -145,7 +150,10 @@ fn check_aliases(drafts: &BTreeMap<Box<[u8]>, Draft>, errors: &mut Vec<ZoneError
             && key.starts_with(above)
             && let Some((_, place)) = draft.sets.values().next()
         {
-            errors.push(place.error(format!("{} is below {owner}, which has a DNAME; expected nothing there", draft.owner)));
+            errors.push(place.error(format!(
+                "{} is below {owner}, which has a DNAME; expected nothing there",
+                draft.owner
+            )));
             continue;
         }
         if draft.sets.contains_key(&Rtype::DNAME) {
@@ -177,8 +185,13 @@ fn warnings(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, apex_octets: usi
                 let node = key.as_bytes().get(apex_octets..).and_then(|key| drafts.get(key));
                 let has = |rtype| node.is_some_and(|node| node.sets.contains_key(&rtype));
                 if has(Rtype::CNAME) {
-                    warnings.push(place.error(format!("{rtype} target {target} is an alias (CNAME); expected a host")));
-                } else if !has(Rtype::A) && !has(Rtype::AAAA) && !below_other_cut(drafts, &target, origin, apex_octets) {
+                    warnings.push(
+                        place.error(format!("{rtype} target {target} is an alias (CNAME); expected a host")),
+                    );
+                } else if !has(Rtype::A)
+                    && !has(Rtype::AAAA)
+                    && !below_other_cut(drafts, &target, origin, apex_octets)
+                {
                     warnings.push(place.error(format!("{rtype} target {target} has no address in the zone")));
                 }
             }
@@ -189,7 +202,12 @@ fn warnings(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, apex_octets: usi
 }
 
 /// True when the address of `target` may stand elsewhere: a zone cut or a wildcard is above it.
-fn below_other_cut(drafts: &BTreeMap<Box<[u8]>, Draft>, target: &Name, origin: &Name, apex_octets: usize) -> bool {
+fn below_other_cut(
+    drafts: &BTreeMap<Box<[u8]>, Draft>,
+    target: &Name,
+    origin: &Name,
+    apex_octets: usize,
+) -> bool {
     let mut ancestor = target.parent();
     while let Some(name) = ancestor.filter(|name| name.is_at_or_below(origin)) {
         let holds = |name: &Name, rtype: Option<Rtype>| {
@@ -224,7 +242,8 @@ fn nodes(drafts: BTreeMap<Box<[u8]>, Draft>, origin: &Name) -> BTreeMap<Box<[u8]
         let rrsets = draft.sets.into_values().filter_map(|(set, _)| set.build()).collect();
         nodes.insert(key, Node { owner: draft.owner, rrsets, cut: 0, dname: 0 });
     }
-    let (mut cut, mut dname): (Option<Box<[u8]>>, Option<Box<[u8]>>) = (None, None);
+    let mut cut: Option<Box<[u8]>> = None;
+    let mut dname: Option<Box<[u8]>> = None;
     for (key, node) in &mut nodes {
         if cut.as_ref().is_none_or(|cut| !key.starts_with(cut)) {
             cut = (!key.is_empty() && node.rrset(Rtype::NS).is_some()).then(|| key.clone());

@@ -50,8 +50,12 @@ impl Hosted {
     /// Reads one zone, or all of them, again. Nothing changes unless all are right. Blocks on files.
     pub fn reload(&self, origin: Option<&Name>) -> Result<Vec<Arc<Zone>>, ReloadError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted: Vec<ZoneSource> =
-            self.sources.iter().filter(|source| origin.is_none_or(|origin| *origin == source.origin)).cloned().collect();
+        let wanted: Vec<ZoneSource> = self
+            .sources
+            .iter()
+            .filter(|source| origin.is_none_or(|origin| *origin == source.origin))
+            .cloned()
+            .collect();
         if let Some(origin) = origin.filter(|_| wanted.is_empty()) {
             return Err(ReloadError::Unknown(origin.clone()));
         }
@@ -92,7 +96,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("alpha.test");
         let write = |serial: u32, host: &str| {
-            fs::write(&file, format!("$TTL 60\n@ SOA ns h {serial} 1 1 1 1\n@ NS ns\nns A 192.0.2.1\n{host}\n")).unwrap();
+            fs::write(
+                &file,
+                format!("$TTL 60\n@ SOA ns h {serial} 1 1 1 1\n@ NS ns\nns A 192.0.2.1\n{host}\n"),
+            )
+            .unwrap();
         };
         let origin: Name = "alpha.test".parse().unwrap();
         write(1, "a A 192.0.2.2");
@@ -100,7 +108,10 @@ mod tests {
         let zones = hosted.zones();
         let has = |name: &str| {
             let zones = zones.load();
-            matches!(zones.get(&origin).unwrap().lookup(&name.parse::<Name>().unwrap().key(), Rtype::A), Lookup::Found(_))
+            matches!(
+                zones.get(&origin).unwrap().lookup(&name.parse::<Name>().unwrap().key(), Rtype::A),
+                Lookup::Found(_)
+            )
         };
         assert!(has("a.alpha.test"));
         write(2, "b A 192.0.2.3");

@@ -62,13 +62,18 @@ impl<'a> Lexer<'a> {
 
     /// The next entry that has words; `None` at the end of the file.
     pub(super) fn entry(&mut self) -> Result<Option<Entry>, LexError> {
-        let mut entry = Entry { words: Vec::new(), continues_owner: false, line: self.line, end: (self.line, 1) };
+        let mut entry =
+            Entry { words: Vec::new(), continues_owner: false, line: self.line, end: (self.line, 1) };
         let mut parentheses: Vec<(u32, u32)> = Vec::new();
         let mut at_line_start = true;
         loop {
             let Some(octet) = self.peek() else {
                 if let Some((line, column)) = parentheses.pop() {
-                    return Err(LexError { line, column, message: "this ( is never closed; expected )".into() });
+                    return Err(LexError {
+                        line,
+                        column,
+                        message: "this ( is never closed; expected )".into(),
+                    });
                 }
                 return Ok(Some(entry).filter(|entry| !entry.words.is_empty()));
             };
@@ -101,7 +106,11 @@ impl<'a> Lexer<'a> {
                 b')' => {
                     if parentheses.pop().is_none() {
                         let (line, column) = (self.line, self.column());
-                        return Err(LexError { line, column, message: "this ) closes nothing; expected ( before".into() });
+                        return Err(LexError {
+                            line,
+                            column,
+                            message: "this ) closes nothing; expected ( before".into(),
+                        });
                     }
                     self.at += 1;
                 }
@@ -127,7 +136,11 @@ impl<'a> Lexer<'a> {
         loop {
             match self.peek() {
                 None | Some(b'\n') => {
-                    return Err(LexError { line, column, message: "this \" is not closed on its line".into() });
+                    return Err(LexError {
+                        line,
+                        column,
+                        message: "this \" is not closed on its line".into(),
+                    });
                 }
                 Some(b'"') => {
                     self.at += 1;
@@ -190,7 +203,9 @@ mod tests {
         let mut lexer = Lexer::new(text.as_bytes());
         let mut entries = Vec::new();
         while let Some(entry) = lexer.entry().unwrap() {
-            entries.push(entry.words.iter().map(|word| String::from_utf8_lossy(&word.text).into_owned()).collect());
+            entries.push(
+                entry.words.iter().map(|word| String::from_utf8_lossy(&word.text).into_owned()).collect(),
+            );
         }
         entries
     }
@@ -198,7 +213,14 @@ mod tests {
     #[test]
     fn parentheses_join_lines_and_comments_end_them() {
         let text = "a SOA b ( 1 ; serial (not this)\n\t2 ) ; done\r\n\n; nothing\n   \nc TXT \"x ; y\" z\\;w(\n)\nd HTTPS alpn=\"h2 ,h3\"";
-        assert_eq!(entries(text), [vec!["a", "SOA", "b", "1", "2"], vec!["c", "TXT", "x ; y", "z\\;w"], vec!["d", "HTTPS", "alpn=\"h2 ,h3\""]]);
+        assert_eq!(
+            entries(text),
+            [
+                vec!["a", "SOA", "b", "1", "2"],
+                vec!["c", "TXT", "x ; y", "z\\;w"],
+                vec!["d", "HTTPS", "alpn=\"h2 ,h3\""]
+            ]
+        );
     }
 
     #[test]

@@ -144,7 +144,9 @@ impl Zone {
     pub fn lookup(&self, key: &KeyBuf, rtype: Rtype) -> Lookup<'_> {
         let Some(name) = self.relative(key) else { return Lookup::Missing };
         let below = (Bound::Unbounded, Bound::Included(name));
-        let Some((nearest, node)) = self.nodes.range::<[u8], _>(below).next_back() else { return Lookup::Missing };
+        let Some((nearest, node)) = self.nodes.range::<[u8], _>(below).next_back() else {
+            return Lookup::Missing;
+        };
         let exact = nearest.len() == name.len() && **nearest == *name;
         let encloser = if exact { name.len() } else { common_labels(nearest, name) };
 
@@ -180,7 +182,9 @@ impl Zone {
 /// Length of the common prefix of two keys in whole labels.
 fn common_labels(left: &[u8], right: &[u8]) -> usize {
     let common = left.iter().zip(right).take_while(|(left, right)| left == right).count();
-    left.get(..common).and_then(|prefix| prefix.iter().rposition(|octet| *octet == 0)).map_or(0, |zero| zero + 1)
+    left.get(..common)
+        .and_then(|prefix| prefix.iter().rposition(|octet| *octet == 0))
+        .map_or(0, |zero| zero + 1)
 }
 
 #[cfg(test)]

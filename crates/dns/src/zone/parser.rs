@@ -110,15 +110,22 @@ pub(super) fn parse(
     (parser.records, parser.errors)
 }
 
-/// Owner, type and data of the records of a file that is no zone (root hints).
+/// Owner, type and data of a record.
+pub(crate) type PlainRecord = (Name, Rtype, Vec<u8>);
+
+/// The records of a file that is no zone (root hints).
 pub(crate) fn parse_records(
     text: &[u8],
     file: &Path,
     origin: &Name,
     read_file: ReadFile<'_>,
-) -> (Vec<(Name, Rtype, Vec<u8>)>, Vec<ZoneError>) {
-    let (records, errors) = parse(text, file, origin, read_file);
-    (records.into_iter().map(|record| (record.owner, record.rtype, record.rdata)).collect(), errors)
+) -> Result<Vec<PlainRecord>, ZoneErrors> {
+    match parse(text, file, origin, read_file) {
+        (records, errors) if errors.is_empty() => {
+            Ok(records.into_iter().map(|record| (record.owner, record.rtype, record.rdata)).collect())
+        }
+        (_, errors) => Err(ZoneErrors(errors)),
+    }
 }
 
 struct Parser<'a> {
@@ -183,7 +190,8 @@ impl Parser<'_> {
                 let word = argument(0, "a period of time after $TTL")?;
                 nothing_after(1)?;
                 let ttl = parse_ttl(&word.text).ok_or_else(|| {
-                    place(file, word).error("expected a period of time such as 3600 or 1h, at most 2147483647 seconds")
+                    place(file, word)
+                        .error("expected a period of time such as 3600 or 1h, at most 2147483647 seconds")
                 })?;
                 self.default_ttl = Some(ttl);
             }
@@ -199,17 +207,22 @@ impl Parser<'_> {
                 }
                 let path = String::from_utf8_lossy(&word.text).into_owned();
                 let path = file.parent().map_or_else(|| PathBuf::from(&path), |folder| folder.join(&path));
-                let text = (self.read_file)(&path)
-                    .map_err(|error| place(file, word).error(format!("cannot read {}: {error}", path.display())))?;
+                let text = (self.read_file)(&path).map_err(|error| {
+                    place(file, word).error(format!("cannot read {}: {error}", path.display()))
+                })?;
                 self.octets = self.octets.saturating_add(text.len() as u64);
                 if self.octets > DNS_ZONE_FILE_OCTETS_MAX {
-                    return Err(here.error(format!("the zone is longer than {DNS_ZONE_FILE_OCTETS_MAX} octets")));
+                    return Err(
+                        here.error(format!("the zone is longer than {DNS_ZONE_FILE_OCTETS_MAX} octets"))
+                    );
                 }
                 self.file(&text, &path, included_origin, depth + 1);
             }
             other => {
                 let text = other.escape_ascii();
-                return Err(here.error(format!("unknown directive {text}; expected $ORIGIN, $TTL or $INCLUDE")));
+                return Err(
+                    here.error(format!("unknown directive {text}; expected $ORIGIN, $TTL or $INCLUDE"))
+                );
             }
         }
         Ok(())
@@ -238,12 +251,15 @@ impl Parser<'_> {
         let (mut ttl, mut class) = (None, false);
         let (rtype, type_word, rdata_words) = loop {
             let [word, rest @ ..] = words else {
-                return Err(end(file, entry).error("the record ends too early; expected a type such as A or MX"));
+                return Err(
+                    end(file, entry).error("the record ends too early; expected a type such as A or MX")
+                );
             };
             let text = String::from_utf8_lossy(&word.text);
             if ttl.is_none() && word.text.first().is_some_and(u8::is_ascii_digit) {
                 let seconds = parse_ttl(&word.text).ok_or_else(|| {
-                    place(file, word).error(format!("\"{text}\": expected a TTL such as 3600 or 1h, or a type"))
+                    place(file, word)
+                        .error(format!("\"{text}\": expected a TTL such as 3600 or 1h, or a type"))
                 })?;
                 ttl = Some(seconds);
             } else if !class && text.eq_ignore_ascii_case("IN") {
@@ -252,14 +268,17 @@ impl Parser<'_> {
                 return Err(place(file, word).error(format!("class {text} is not served; expected IN")));
             } else {
                 let rtype: Rtype = text.parse().map_err(|_| {
-                    place(file, word).error(format!("\"{text}\": expected a TTL, the class IN or a type such as A or MX"))
+                    place(file, word)
+                        .error(format!("\"{text}\": expected a TTL, the class IN or a type such as A or MX"))
                 })?;
                 break (rtype, word, rest);
             }
             words = rest;
         };
         if rtype.is_meta() || rtype.0 == 0 {
-            return Err(place(file, type_word).error(format!("{rtype} is a type for questions; no zone holds it")));
+            return Err(
+                place(file, type_word).error(format!("{rtype} is a type for questions; no zone holds it"))
+            );
         }
         let rdata = parse_rdata(rtype, rdata_words, Some(origin)).map_err(|error| {
             let at = rdata_words.get(error.word).map_or_else(|| end(file, entry), |word| place(file, word));
@@ -270,7 +289,8 @@ impl Parser<'_> {
             minimum.filter(|_| rtype == Rtype::SOA)
         };
         let ttl = ttl.or(self.default_ttl).or(self.last_ttl).or_else(soa_minimum).ok_or_else(|| {
-            place(file, type_word).error("the record has no TTL; put a $TTL line such as \"$TTL 1h\" at the top of the file")
+            place(file, type_word)
+                .error("the record has no TTL; put a $TTL line such as \"$TTL 1h\" at the top of the file")
         })?;
         self.last_ttl = Some(ttl);
         self.records.push(ParsedRecord { owner, rtype, ttl, rdata, place: place(file, type_word) });
@@ -306,7 +326,9 @@ mod tests {
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
         let (records, errors) = parse(text.as_bytes(), Path::new("zones/alpha"), &origin, &files);
-        let show = |r: &ParsedRecord| format!("{} {} {} {}", r.owner, r.ttl, r.rtype, display_rdata(r.rtype, &r.rdata));
+        let show = |r: &ParsedRecord| {
+            format!("{} {} {} {}", r.owner, r.ttl, r.rtype, display_rdata(r.rtype, &r.rdata))
+        };
         (records.iter().map(show).collect(), errors.iter().map(ToString::to_string).collect())
     }
 

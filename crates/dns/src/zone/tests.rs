@@ -73,7 +73,9 @@ fn ds_at_a_cut_belongs_to_the_upper_side() {
 
 #[test]
 fn the_topmost_cut_wins_over_what_lies_below_it() {
-    let zone = zone("$TTL 1\n@ SOA ns h 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\ncut NS ns\ndeep.cut NS ns\nx.deep.cut A 192.0.2.2");
+    let zone = zone(
+        "$TTL 1\n@ SOA ns h 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\ncut NS ns\ndeep.cut NS ns\nx.deep.cut A 192.0.2.2",
+    );
     assert_eq!(shown(&zone, "x.deep.cut.example", Rtype::A), "delegated cut.example.");
     assert_eq!(shown(&zone, "cuts.example", Rtype::A), "missing");
     assert!(zone.glue(&"x.deep.cut.example".parse::<Name>().unwrap().key()).is_some());
@@ -87,18 +89,25 @@ fn what_no_zone_may_hold_is_refused_with_its_place() {
         ("@ SOA ns h 1 1 1 1 1\n@ SOA ns h 2 1 1 1 1\n@ NS ns.other.", "3:3: a second SOA"),
         ("@ SOA ns h 1 1 1 1 1\n@ NS ns.other.\nx.other. A 192.0.2.1", "4:10: x.other. is outside"),
         ("@ SOA ns h 1 1 1 1 1\n@ NS ns.other.\nx CNAME y\nx A 192.0.2.1", "5:3: A and CNAME at x.example."),
-        ("@ SOA ns h 1 1 1 1 1\n@ NS ns.other.\nx DNAME y.\nz.x A 192.0.2.1", "5:5: z.x.example. is below x.example."),
+        (
+            "@ SOA ns h 1 1 1 1 1\n@ NS ns.other.\nx DNAME y.\nz.x A 192.0.2.1",
+            "5:5: z.x.example. is below x.example.",
+        ),
         ("@ SOA ns h 1 1 1 1 1\n@ NS ns.other.\nx SOA ns h 1 1 1 1 1", "4:3: a SOA at x.example."),
     ] {
-        let errors = zone_from_text(&"example".parse().unwrap(), &format!("$TTL 1\n{text}\n")).unwrap_err().to_string();
+        let errors = zone_from_text(&"example".parse().unwrap(), &format!("$TTL 1\n{text}\n"))
+            .unwrap_err()
+            .to_string();
         assert!(errors.contains(expected), "{text}\n→ {errors}");
     }
 }
 
 #[test]
 fn numbers_ttls_and_warnings_of_a_zone() {
-    let zone = zone("@ 60 SOA ns h 2026112001 1h 15m 1w 10m\n@ NS ns\n@ NS ns\n@ MX 5 mail\n@ MX 5 gone\nmail CNAME ns\n\
-                     ns 300 A 192.0.2.1\nns 30 A 192.0.2.2\n");
+    let zone = zone(
+        "@ 60 SOA ns h 2026112001 1h 15m 1w 10m\n@ NS ns\n@ NS ns\n@ MX 5 mail\n@ MX 5 gone\nmail CNAME ns\n\
+                     ns 300 A 192.0.2.1\nns 30 A 192.0.2.2\n",
+    );
     assert_eq!((zone.serial(), zone.negative_ttl(), zone.records(), zone.names()), (2_026_112_001, 60, 7, 3));
     let key = "ns.example".parse::<Name>().unwrap().key();
     let node = zone.glue(&key).unwrap();
@@ -131,7 +140,8 @@ fn by_definition(owners: &[(Name, Rtype)], apex: &Name, name: &Name) -> String {
     let ancestors: Vec<Name> = std::iter::successors(Some(name.clone()), Name::parent)
         .take_while(|name| name.is_at_or_below(apex))
         .collect();
-    let owns = |name: &Name, rtype: Rtype| owners.iter().any(|(owner, other)| owner == name && *other == rtype);
+    let owns =
+        |name: &Name, rtype: Rtype| owners.iter().any(|(owner, other)| owner == name && *other == rtype);
     let exists = |name: &Name| owners.iter().any(|(owner, _)| owner.is_at_or_below(name));
     for ancestor in ancestors.iter().rev() {
         if ancestor != apex && owns(ancestor, Rtype::NS) {
