@@ -31,9 +31,9 @@ impl Driver {
         let message = AppendMessage {
             folder: command.mailbox.clone(),
             flags: command.flags.iter().map(|flag| flag.as_str().to_owned()).collect(),
-            internal_date_us: command.date.map(|at| {
-                i64::try_from(at.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
-            }),
+            internal_date_us: command
+                .date
+                .map(|at| i64::try_from(at.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)),
             size: command.size,
         };
         let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);

@@ -95,6 +95,10 @@ impl Driver {
 
     async fn run(mut self) {
         let end = self.converse().await.err().map(|error| error.to_string());
+        if end.is_some() {
+            // A message that broke off ends the session, not what stands of the connection.
+            let _ = self.conn.close().await;
+        }
         match &self.login {
             Some(login) => {
                 tracing::info!(user = login.address, fetched = self.fetched, failure = end, "session ended");

@@ -8,7 +8,9 @@ use crate::mailbox::MailboxError;
 pub(super) fn status(error: MailboxError) -> Status {
     match error {
         MailboxError::NotFound => Status::no("there is no such mailbox").with(Code::NonExistent),
-        MailboxError::AlreadyExists => Status::no("there is such a mailbox already").with(Code::AlreadyExists),
+        MailboxError::AlreadyExists => {
+            Status::no("there is such a mailbox already").with(Code::AlreadyExists)
+        }
         MailboxError::Invalid(why) => Status::no(why).with(Code::Cannot),
         MailboxError::OverQuota => Status::no("the mailbox is over its quota").with(Code::OverQuota),
         MailboxError::UidValidityChanged => Status::no(error.to_string()).with(Code::NonExistent),

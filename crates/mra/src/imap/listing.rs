@@ -60,14 +60,14 @@ async fn statuses(
     if command.return_status.is_empty() {
         return Vec::new();
     }
-    let names = items.iter().filter(|item| {
-        !item.attributes.iter().any(|a| matches!(a.as_str(), "\\Noselect" | "\\NonExistent"))
-    });
+    let names = items
+        .iter()
+        .filter(|item| !item.attributes.iter().any(|a| matches!(a.as_str(), "\\Noselect" | "\\NonExistent")));
     let calls = names.map(|item| async {
         let numbers = mailbox.folder_status(account, &item.name).await.ok()?;
         Some(MailboxStatus { name: item.name.clone(), items: status_items(&command.return_status, &numbers) })
     });
-    // The calls are made first and then run, so that what they borrow outlives none of them.
+    // Collected first: a lazy map that borrows is not `Send` for every lifetime.
     let calls: Vec<_> = calls.collect();
     stream::iter(calls).buffered(STATUS_CALLS_MAX).filter_map(std::future::ready).collect().await
 }

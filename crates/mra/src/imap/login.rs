@@ -64,7 +64,9 @@ impl Driver {
                     Refusal::Credentials => {
                         Status::no("user or password is wrong").with(Code::AuthenticationFailed)
                     }
-                    Refusal::MechanismUnknown => Status::no("this SASL mechanism is not known").with(Code::Cannot),
+                    Refusal::MechanismUnknown => {
+                        Status::no("this SASL mechanism is not known").with(Code::Cannot)
+                    }
                     Refusal::Protocol => Status::bad("the response does not follow the mechanism"),
                     Refusal::Temporary => {
                         Status::no("logins can't be checked now, try again later").with(Code::Unavailable)

@@ -102,7 +102,9 @@ impl Driver {
         let uids = match uids {
             Some(set) => match selected.resolve(&set, true)? {
                 // An empty list would mean all.
-                messages if messages.is_empty() => return Ok(Status::ok("no such message, nothing expunged")),
+                messages if messages.is_empty() => {
+                    return Ok(Status::ok("no such message, nothing expunged"));
+                }
                 messages => Some(ranges(&messages)),
             },
             None => None,

@@ -25,7 +25,8 @@ pub(super) struct Selected {
 impl Selected {
     /// What a call of this session has changed itself.
     pub(super) fn learn(&mut self, changed: Vec<MessageInfo>, silently: bool) {
-        let messages: Vec<Message> = changed.iter().map(|info| message(info, self.recent(info.uid))).collect();
+        let messages: Vec<Message> =
+            changed.iter().map(|info| message(info, self.recent(info.uid))).collect();
         if silently { self.view.learn_silently(messages) } else { self.view.learn(messages, &[]) }
     }
 
@@ -77,7 +78,8 @@ impl Driver {
     pub(super) async fn select(&mut self, command: Select) -> Outcome {
         let account = self.account()?;
         if self.selected.take().is_some() {
-            self.server.untagged(&Untagged::Condition(Status::ok("the other mailbox is closed").with(Code::Closed)));
+            self.server
+                .untagged(&Untagged::Condition(Status::ok("the other mailbox is closed").with(Code::Closed)));
         }
         if self.watch.is_none() {
             // Before the folder is opened, so that nothing between the two is missed.
@@ -87,7 +89,13 @@ impl Driver {
         let numbers = opened.numbers;
         let recent = |info: &MessageInfo| info.uid >= numbers.first_recent_uid;
         let view = View::new(opened.messages.iter().map(|info| message(info, recent(info))));
-        self.announce(&view, command.read_only, numbers.uid_validity, numbers.uid_next, numbers.highest_mod_seq);
+        self.announce(
+            &view,
+            command.read_only,
+            numbers.uid_validity,
+            numbers.uid_next,
+            numbers.highest_mod_seq,
+        );
         self.selected = Some(Selected {
             folder: command.mailbox,
             uid_validity: numbers.uid_validity,
@@ -135,7 +143,9 @@ impl Driver {
     pub(super) fn writable(&mut self) -> Result<&mut Selected, Failure> {
         let selected = self.selected_mut()?;
         match selected.read_only {
-            true => Err(Failure::Status(Status::no("the mailbox is open for reading only").with(Code::ReadOnly))),
+            true => {
+                Err(Failure::Status(Status::no("the mailbox is open for reading only").with(Code::ReadOnly)))
+            }
             false => Ok(selected),
         }
     }

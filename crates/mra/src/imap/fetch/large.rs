@@ -63,10 +63,16 @@ impl Driver {
                 }
                 FetchItem::Body => writer.body(&large.structure),
                 FetchItem::BodyStructure => writer.body_structure(&large.structure),
-                FetchItem::Rfc822 => self.range(&mut writer, message, 0..large.structure.size(), &item).await?,
-                FetchItem::Rfc822Header => self.range(&mut writer, message, root.header.clone(), &item).await?,
+                FetchItem::Rfc822 => {
+                    self.range(&mut writer, message, 0..large.structure.size(), &item).await?
+                }
+                FetchItem::Rfc822Header => {
+                    self.range(&mut writer, message, root.header.clone(), &item).await?
+                }
                 FetchItem::Rfc822Text => self.range(&mut writer, message, root.body.clone(), &item).await?,
-                FetchItem::Section(wanted) => self.section(&mut writer, message, &large.structure, wanted).await?,
+                FetchItem::Section(wanted) => {
+                    self.section(&mut writer, message, &large.structure, wanted).await?
+                }
                 _ => {}
             }
         }
@@ -79,7 +85,11 @@ impl Driver {
     }
 
     /// The message's structure, found now if it is not known; `None` if it is gone or can't be read.
-    async fn large(&mut self, fetching: &mut Fetching, message: Numbered) -> Result<Option<Arc<Large>>, Failure> {
+    async fn large(
+        &mut self,
+        fetching: &mut Fetching,
+        message: Numbered,
+    ) -> Result<Option<Arc<Large>>, Failure> {
         if let Some(known) = self.selected_mut()?.structures.get(message.uid) {
             return Ok(Some(known));
         }

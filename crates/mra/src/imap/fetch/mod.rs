@@ -194,7 +194,8 @@ impl Driver {
 
     async fn fetch_whole(&mut self, fetching: &mut Fetching, messages: &[Numbered]) -> Result<(), Failure> {
         let view = &self.selected_mut()?.view;
-        let is_small = |m: &Numbered| view.get(m.uid).is_none_or(|(_, k)| k.size <= IMAP_FETCH_HELD_OCTETS_MAX);
+        let is_small =
+            |m: &Numbered| view.get(m.uid).is_none_or(|(_, k)| k.size <= IMAP_FETCH_HELD_OCTETS_MAX);
         let (small, large): (Vec<Numbered>, Vec<Numbered>) = messages.iter().copied().partition(is_small);
         if !small.is_empty() {
             let mut stream = self.open(&small, Part::Full, 0, 0).await?;

@@ -95,7 +95,11 @@ mod tests {
 
     fn section(path: &[u32], text: Option<SectionText>, partial: Option<(u32, u32)>) -> FetchItem {
         let partial = partial.map(|(first, count)| Partial { first, count });
-        FetchItem::Section(FetchSection { peek: true, section: Section { path: path.to_vec(), text }, partial })
+        FetchItem::Section(FetchSection {
+            peek: true,
+            section: Section { path: path.to_vec(), text },
+            partial,
+        })
     }
 
     #[test]
