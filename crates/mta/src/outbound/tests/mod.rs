@@ -6,17 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use postroad_service::{SystemClock, TraceLog};
-use postroad_store::memory::MemorySpool;
-use postroad_store::spool::{Micros, NewEnvelope, NewRecipient, Spool};
-use postroad_types::{Address, BodyKind, DeliveryResult, TraceId};
+use postroad_types::{BodyKind, DeliveryResult, TraceId};
 use postroad_wire_smtp::client::Timeouts;
 
 use super::{Settings, SmtpRelay, TlsPolicy, TlsTrust};
-use crate::consignment::{Consignment, Content, Relay, Report};
+use crate::consignment::{Consignment, Relay, Report};
 use crate::queue::Contact;
 use crate::route::{Destination, MxHost};
+use crate::testing::content;
 use host::{HELLO, Host, MESSAGE, PIPELINING, QUIT, SOON, STARTTLS, certificate};
 
 fn settings() -> Settings {
@@ -37,32 +35,18 @@ fn relay(settings: Settings) -> SmtpRelay {
     SmtpRelay::new(settings, trust, Arc::new(SystemClock::new()), TraceLog::disabled())
 }
 
-async fn message(to: &[&str], content: &str) -> Consignment {
-    let spool = MemorySpool::new();
-    let envelope = NewEnvelope {
-        trace_id: TraceId::random(),
+fn message(to: &[&str], octets: &str) -> Consignment {
+    let content = content(octets);
+    Consignment {
+        id: content.id.clone(),
+        trace: TraceId::random(),
         reverse_path: "ann@a.test".parse().unwrap(),
-        recipients: to.iter().map(|to| NewRecipient::from(to.parse::<Address>().unwrap())).collect(),
+        recipients: to.iter().map(|to| to.parse().unwrap()).collect(),
         body: BodyKind::SevenBit,
         smtputf8: false,
         envelope_id: None,
         accepted_at: 0,
-        expires_at: Micros::MAX,
-        first_attempt_at: 0,
-    };
-    let mut new = spool.create(0).await.unwrap();
-    new.write(Bytes::copy_from_slice(content.as_bytes())).await.unwrap();
-    let id = new.commit(envelope.clone()).await.unwrap();
-    Consignment {
-        id: id.clone(),
-        trace: envelope.trace_id,
-        reverse_path: envelope.reverse_path,
-        recipients: envelope.recipients.into_iter().map(|to| to.address).collect(),
-        body: envelope.body,
-        smtputf8: envelope.smtputf8,
-        envelope_id: None,
-        accepted_at: 0,
-        content: Content { size_octets: content.len() as u64, spool: Arc::new(spool), id },
+        content,
     }
 }
 
@@ -104,12 +88,12 @@ async fn a_connection_serves_one_message_after_the_other() {
     let host = Host::start(vec![[HELLO, MESSAGE, MESSAGE, QUIT].concat()]).await;
     let relay = relay(settings());
     let there = to(&[("mx.b.test", host.address)]);
-    let one = send(&relay, &message(&["bob@b.test"], ".one\r\n").await, &there).await;
+    let one = send(&relay, &message(&["bob@b.test"], ".one\r\n"), &there).await;
     assert_eq!(results(&one), ["delivered 250 queued"]);
     assert_eq!(one.outcomes[0].host, format!("mx.b.test [127.0.0.1]:{}", host.address.port()));
     assert_eq!(one.contact, Contact::Reached);
     assert_eq!(relay.pool().len(), 1);
-    let two = send(&relay, &message(&["bob@b.test"], "two\r\n").await, &there).await;
+    let two = send(&relay, &message(&["bob@b.test"], "two\r\n"), &there).await;
     assert_eq!(results(&two), ["delivered 250 queued"]);
     relay.close_idle().await;
     assert_eq!(host.done(1).await, [".one\r\n", "two\r\n"]);
@@ -119,7 +103,7 @@ async fn a_connection_serves_one_message_after_the_other() {
 async fn a_connection_that_waits_too_long_is_ended_politely() {
     let host = Host::start(vec![[HELLO, MESSAGE, QUIT].concat()]).await;
     let relay = relay(Settings { reuse_idle: Duration::from_millis(30), ..settings() });
-    send(&relay, &message(&["bob@b.test"], "x\r\n").await, &to(&[("mx.b.test", host.address)])).await;
+    send(&relay, &message(&["bob@b.test"], "x\r\n"), &to(&[("mx.b.test", host.address)])).await;
     host.done(1).await;
     assert!(relay.pool().is_empty());
 }
@@ -132,7 +116,7 @@ async fn a_connection_that_died_while_it_waited_costs_nothing() {
         let relay = relay(settings());
         let there = to(&[("mx.b.test", host.address)]);
         for _ in 0..2 {
-            let report = send(&relay, &message(&["bob@b.test"], "x\r\n").await, &there).await;
+            let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &there).await;
             assert_eq!(results(&report), ["delivered 250 queued"], "{farewell:?}");
         }
         relay.close_idle().await;
@@ -150,7 +134,7 @@ async fn tls_is_used_where_it_is_offered_whoever_gave_the_certificate() {
     let there = to(&[("mx.b.test", host.address)]);
 
     let stranger = relay(settings());
-    let report = send(&stranger, &message(&["bob@b.test"], "x\r\n").await, &there).await;
+    let report = send(&stranger, &message(&["bob@b.test"], "x\r\n"), &there).await;
     assert_eq!(results(&report), ["delivered 250 queued"]);
     let hop = there.hops(&mut rand::rng()).remove(0);
     let session = stranger.pool().take(&hop).unwrap();
@@ -162,7 +146,7 @@ async fn tls_is_used_where_it_is_offered_whoever_gave_the_certificate() {
     let trust = TlsTrust::new(roots).unwrap();
     let settings = Settings { tls: TlsPolicy::Require, ..settings() };
     let friend = SmtpRelay::new(settings, trust, Arc::new(SystemClock::new()), TraceLog::disabled());
-    let report = send(&friend, &message(&["bob@b.test"], "x\r\n").await, &there).await;
+    let report = send(&friend, &message(&["bob@b.test"], "x\r\n"), &there).await;
     assert_eq!(results(&report), ["delivered 250 queued"]);
     let session = friend.pool().take(&hop).unwrap();
     assert_eq!(session.facts().tls.clone().unwrap().untrusted, None);
@@ -181,7 +165,7 @@ async fn broken_tls_is_done_without_and_remembered() {
     let relay = relay(Settings { reuse_idle: Duration::ZERO, ..settings() });
     let there = to(&[("mx.b.test", host.address)]);
     for _ in 0..2 {
-        let report = send(&relay, &message(&["bob@b.test"], "x\r\n").await, &there).await;
+        let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &there).await;
         assert_eq!(results(&report), ["delivered 250 queued"]);
     }
     assert_eq!(host.done(3).await.len(), 2);
@@ -207,7 +191,7 @@ async fn where_tls_is_demanded_nothing_goes_without() {
         "4.7.0 mx.b.test [127.0.0.1]:PORT: TLS is demanded, and the server refuses it now: 454 4.7.0 not now",
         "4.7.5 mx.b.test [127.0.0.1]:PORT: TLS is demanded, and the handshake failed: ",
     ] {
-        let report = send(&relay, &message(&["bob@b.test"], "x\r\n").await, &there).await;
+        let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &there).await;
         let why = why.replace("PORT", &host.address.port().to_string());
         assert!(results(&report)[0].starts_with(&format!("deferred 451 {why}")), "{:?}", results(&report));
     }
@@ -253,7 +237,7 @@ async fn each_recipient_is_decided_on_its_own_and_the_next_host_gets_the_undecid
     .await;
     let relay = relay(settings());
     let there = to(&[("mx1.b.test", first.address), ("mx2.b.test", second.address)]);
-    let what = message(&["bob@b.test", "nobody@b.test", "later@b.test"], "x\r\n").await;
+    let what = message(&["bob@b.test", "nobody@b.test", "later@b.test"], "x\r\n");
     let report = send(&relay, &what, &there).await;
     assert_eq!(
         results(&report),
@@ -272,7 +256,7 @@ async fn hosts_that_do_not_answer_are_passed_over() {
     let nobody = beside(&last, [127, 0, 0, 1]);
     let relay = relay(settings());
     let there = to(&[("mx1", nobody), ("mx2", away.address), ("mx3", last.address)]);
-    let report = send(&relay, &message(&["bob@b.test"], "x\r\n").await, &there).await;
+    let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &there).await;
     assert_eq!(results(&report), ["delivered 250 queued"]);
     assert!(report.outcomes[0].host.starts_with("mx3 "));
     relay.close_idle().await;
@@ -285,7 +269,7 @@ async fn a_destination_without_an_answer_is_unreachable() {
     let nobody = beside(&host, [127, 0, 0, 9]);
     let relay = relay(settings());
     let there = to(&[("mx1", host.address), ("mx2", nobody)]);
-    let report = send(&relay, &message(&["bob@b.test", "eve@b.test"], "x\r\n").await, &there).await;
+    let report = send(&relay, &message(&["bob@b.test", "eve@b.test"], "x\r\n"), &there).await;
     let port = host.address.port();
     let refused = format!("deferred 451 4.4.1 mx2 [127.0.0.9]:{port}: cannot connect: Connection refused");
     assert!(results(&report).iter().all(|r| r.starts_with(&refused)), "{:?}", results(&report));
@@ -298,7 +282,7 @@ async fn only_hosts_that_all_refuse_for_good_make_a_bounce() {
     let never = vec!["S: 554 5.7.1 never", "C: QUIT", "close"];
     let host = Host::start(vec![never.clone(), never]).await;
     let relay = relay(settings());
-    let what = message(&["bob@b.test"], "x\r\n").await;
+    let what = message(&["bob@b.test"], "x\r\n");
     let report = send(&relay, &what, &to(&[("mx1", host.address)])).await;
     assert_eq!(results(&report), ["rejected 554 5.7.1 never"]);
     assert_eq!(report.contact, Contact::Reached);
@@ -314,7 +298,7 @@ async fn a_message_that_may_have_been_taken_is_not_offered_to_another_host() {
     let second = Host::at(beside(&first, [127, 0, 0, 2]), vec![[HELLO, MESSAGE].concat()], None).await;
     let relay = relay(settings());
     let there = to(&[("mx1", first.address), ("mx2", second.address)]);
-    let report = send(&relay, &message(&["bob@b.test"], "x\r\n").await, &there).await;
+    let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &there).await;
     let port = first.address.port();
     assert_eq!(
         results(&report),
@@ -332,7 +316,7 @@ async fn a_host_may_refuse_a_message_before_it_has_it_whole() {
     let host = Host::start(vec![[HELLO, begin, &["half", "S: 552 5.3.4 enough", "listen"]].concat()]).await;
     let relay = relay(settings());
     let much = "0123456789012345678901234567890123456789\r\n".repeat(500_000);
-    let report = send(&relay, &message(&["bob@b.test"], &much).await, &to(&[("mx1", host.address)])).await;
+    let report = send(&relay, &message(&["bob@b.test"], &much), &to(&[("mx1", host.address)])).await;
     assert_eq!(results(&report), ["rejected 552 5.3.4 enough"]);
     assert!(relay.pool().is_empty());
 }
@@ -342,7 +326,7 @@ async fn a_message_that_cannot_be_read_is_not_sent_in_part() {
     let begin = MESSAGE.split_at(6).0;
     let host = Host::start(vec![[HELLO, begin, &["listen"]].concat()]).await;
     let relay = relay(settings());
-    let mut what = message(&["bob@b.test"], "only this\r\n").await;
+    let mut what = message(&["bob@b.test"], "only this\r\n");
     what.content.size_octets = 100;
     let report = send(&relay, &what, &to(&[("mx1", host.address)])).await;
     assert_eq!(
@@ -358,7 +342,7 @@ async fn a_slow_host_is_given_up() {
     let mut settings = settings();
     settings.timeouts.mail = Duration::from_millis(50);
     let relay = relay(settings);
-    let report = send(&relay, &message(&["bob@b.test"], "x\r\n").await, &to(&[("mx1", host.address)])).await;
+    let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &to(&[("mx1", host.address)])).await;
     let port = host.address.port();
     let slow =
         format!("deferred 451 4.4.2 mx1 [127.0.0.1]:{port}: the server took too long for the reply to MAIL");
