@@ -12,7 +12,7 @@ use crate::queue::Contact;
 use crate::route::Destination;
 
 /// A message for one destination.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Consignment {
     pub id: QueueId,
     pub trace: TraceId,
@@ -26,11 +26,10 @@ pub struct Consignment {
     pub content: Content,
 }
 
-/// The message's octets: in memory while it is fresh and small, else in the spool.
+/// The message's octets, where they lie. The spool keeps what has just come in memory for its first attempt.
 #[derive(Clone)]
 pub struct Content {
     pub size_octets: u64,
-    pub fresh: Option<Bytes>,
     pub spool: Arc<dyn Spool>,
     pub id: QueueId,
 }
@@ -38,21 +37,16 @@ pub struct Content {
 impl Content {
     /// The next octets from `offset` on; empty at the end.
     pub async fn chunk(&self, offset: u64) -> Result<Bytes, StoreError> {
-        match &self.fresh {
-            Some(whole) => {
-                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
-                Ok(whole.slice(from..))
-            }
-            None => self.spool.read(&self.id, offset, limits::BODY_CHUNK_OCTETS).await,
+        if offset >= self.size_octets {
+            return Ok(Bytes::new());
         }
+        self.spool.read(&self.id, offset, limits::BODY_CHUNK_OCTETS).await
     }
+}
 
-    /// The first octets, at most `length`.
-    pub async fn head(&self, length: usize) -> Result<Bytes, StoreError> {
-        match &self.fresh {
-            Some(whole) => Ok(whole.slice(..length.min(whole.len()))),
-            None => self.spool.read(&self.id, 0, length).await,
-        }
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Content({}, {} octets)", self.id, self.size_octets)
     }
 }
 

@@ -25,4 +25,4 @@ mod run;
 #[cfg(test)]
 mod testing;
 
-pub use run::{MtaError, run_with};
+pub use run::{MtaError, run, run_with};

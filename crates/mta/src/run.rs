@@ -1,6 +1,7 @@
 //! The role: everything put together, and taken apart again on a stop.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postroad_config::{BareNewline, Mta};
@@ -9,11 +10,15 @@ use postroad_rpc::v1::queue_server::QueueServer;
 use postroad_service::{BindError, Gate, Listener, Node, StartError};
 use postroad_store::StoreError;
 use postroad_store::spool::Spool;
+use postroad_store_local::spool::{LogSpool, SpoolSettings};
 use postroad_types::address::AddressError;
 use postroad_types::domain::DomainError;
-use postroad_types::{Address, Domain, Role};
+use postroad_types::{Address, Domain, Host, Role};
 use postroad_wire_smtp::codec::line_ends::BareLineEnds;
 use postroad_wire_smtp::server::{Config as SmtpConfig, Timeouts};
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::QueueService;
@@ -21,6 +26,7 @@ use crate::consignment::Relay;
 use crate::deliver::GrpcDelivery;
 use crate::directory::{CachedDirectory, GrpcDirectory};
 use crate::inbound::{self, Door, Inbound};
+use crate::outbound::{Settings as OutboundSettings, SmtpRelay, TlsTrust, TrustError};
 use crate::policy::Policy;
 use crate::queue::{Backoff, Parts, Queue, Settings};
 use crate::route::{HickoryLookup, OwnHost, Router};
@@ -43,6 +49,38 @@ pub enum MtaError {
     Postmaster { given: String, source: AddressError },
     #[error("the queue can not be opened: {0}")]
     Spool(#[from] StoreError),
+    #[error("{0}")]
+    Trust(#[from] TrustError),
+    #[error("[tls] extra_ca_file {}: {what}; expected certificates in PEM", path.display())]
+    ExtraCa { path: PathBuf, what: String },
+}
+
+/// Runs the role on the embedded spool and over SMTP until the node's drain ends it.
+pub async fn run(node: Node) -> Result<(), MtaError> {
+    let config = node.config.clone();
+    let hostname = hostname(&node)?;
+    let spool_dir = config.spool_dir();
+    let opening = tokio::task::spawn_blocking(move || LogSpool::open(spool_dir, SpoolSettings::default()));
+    let broken = |error| StoreError::Unavailable(format!("opening was broken off: {error}"));
+    let spool = opening.await.map_err(broken)??;
+    let report = spool.report().await?;
+    tracing::info!(
+        messages = report.messages,
+        recipients = report.recipients,
+        octets = report.octets,
+        torn_tails = report.torn_tails,
+        "the queue is open"
+    );
+    for damaged in &report.damaged {
+        tracing::error!(
+            file = damaged,
+            "a damaged record of the queue was set aside; look at it with an editor"
+        );
+    }
+    let trust = trust(config.tls.extra_ca_file.as_deref())?;
+    let settings = OutboundSettings::new(Host::Domain(hostname), &config.mta);
+    let relay = SmtpRelay::new(settings, trust, node.clock.clone(), node.trace.clone());
+    run_with(node, spool, Arc::new(relay)).await
 }
 
 /// Runs the role on this storage and this way out until the node's drain ends it.
@@ -127,6 +165,24 @@ async fn serve(node: &Node, inbound: Arc<Inbound>, queue: Arc<Queue>, doors: [(D
     if let Err(error) = runner.await {
         tracing::error!(%error, "the queue runner ended early");
     }
+}
+
+fn hostname(node: &Node) -> Result<Domain, MtaError> {
+    node.name().parse().map_err(|source| MtaError::Name { name: node.name().to_owned(), source })
+}
+
+/// The authorities that browsers trust, and the operator's own.
+fn trust(extra: Option<&Path>) -> Result<TlsTrust, MtaError> {
+    let Some(path) = extra else { return Ok(TlsTrust::public()?) };
+    let wrong = |what: String| MtaError::ExtraCa { path: path.to_owned(), what };
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    }
+    Ok(TlsTrust::new(roots)?)
 }
 
 fn postmaster(config: &Mta, hostname: &Domain) -> Result<Address, MtaError> {

@@ -11,11 +11,13 @@ use postroad_service::TraceLog;
 use postroad_service::tracelog::Query;
 use postroad_store::memory::MemorySpool;
 use postroad_store::spool::{Attempt, Filter, NewEnvelope, NewRecipient, QueuedMessage, Spool};
-use postroad_types::{Address, BodyKind, DeliveryResult, QueueId, Reply, Role, TraceId};
+use postroad_types::{Address, BodyKind, DeliveryResult, QueueId, Role, TraceId};
 use tokio::time::Instant;
 
 use crate::clock::{PausedClock, after, now};
-use crate::consignment::{Consignment, DeliveryClient, DeliveryError, Outcome, Relay, Report, reply};
+use crate::consignment::{
+    Consignment, Content, DeliveryClient, DeliveryError, Outcome, Relay, Report, reply,
+};
 use crate::directory::CachedDirectory;
 use crate::directory::fake::FakeDirectory;
 use crate::queue::{Backoff, Contact, Parts, Queue, Settings};
@@ -93,8 +95,6 @@ pub struct Peers {
 
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    pub id: QueueId,
-    pub trace: TraceId,
     pub to: Address,
     pub from: String,
     pub content: Bytes,
@@ -136,8 +136,6 @@ impl Peers {
             };
             if matches!(does, Does::Takes) {
                 self.got.lock().unwrap().push(Delivery {
-                    id: consignment.id.clone(),
-                    trace: consignment.trace,
                     to: to.clone(),
                     from: consignment.reverse_path.to_string(),
                     content: content.clone().into(),
@@ -186,7 +184,6 @@ pub struct World {
     pub mda: Arc<Peers>,
     pub clock: PausedClock,
     pub trace_log: TraceLog,
-    pub runner: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
@@ -230,11 +227,11 @@ pub async fn world_with(settings: Settings) -> World {
         trace_log: trace_log.clone(),
     };
     let queue = Queue::new(parts, settings);
-    let runner = tokio::spawn({
+    tokio::spawn({
         let queue = queue.clone();
         async move { queue.run().await }
     });
-    World { queue, spool, directory, cached, hosts, mda, clock, trace_log, runner, _dir: dir }
+    World { queue, spool, directory, cached, hosts, mda, clock, trace_log, _dir: dir }
 }
 
 impl World {
@@ -263,17 +260,17 @@ impl World {
             expires_at: after(accepted_at, self.queue.settings().lifetime),
             first_attempt_at: accepted_at,
         };
-        self.queue.accept(message, envelope, None).await.unwrap()
+        self.queue.accept(message, envelope).await.unwrap()
     }
 
     /// Waits, in simulated time, until the queue is empty; how long that took.
     pub async fn until_empty(&self) -> Duration {
         let begun = Instant::now();
-        for _ in 0..1_000_000 {
+        for tick in 0..100_000 {
             if self.messages().await.is_empty() {
                 return begun.elapsed();
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(if tick < 100 { 1 } else { 30 })).await;
         }
         panic!("the queue does not empty: {:?}", self.messages().await);
     }
@@ -287,8 +284,4 @@ impl World {
         let query = Query { queue_id: Some(id.clone()), ..Query::default() };
         self.trace_log.find(&query).unwrap().into_iter().map(|step| step.name).collect()
     }
-}
-
-pub fn attempt(reply: Reply) -> Attempt {
-    Attempt { at: 0, host: "h".into(), reply }
 }

@@ -9,7 +9,7 @@ use postroad_types::{AccountId, Address, RecipientVerdict, TraceId};
 
 use super::{Account, DirectoryClient, DirectoryError, SaslExchange, SaslReply, SaslStart};
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct FakeDirectory {
     accounts: Mutex<HashMap<Address, (AccountId, String)>>,
     aliases: Mutex<HashMap<Address, Vec<Address>>>,

@@ -6,10 +6,10 @@
 //! header. A body of BDAT that does not end in CRLF is stored as it is: hosts with CHUNKING get it so, and so
 //! does mda; over DATA a last line end must be added (RFC 5321 §4.1.1.4), and is.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use postroad_store::StoreError;
 use postroad_store::spool::{Micros, NewMessage};
-use postroad_types::{Address, QueueId, Reply, ReversePath, TraceId, limits};
+use postroad_types::{Address, Reply, ReversePath, TraceId, limits};
 
 use crate::consignment::reply;
 use crate::message::header;
@@ -41,8 +41,6 @@ pub struct Intake {
     /// Until the header section is whole: all of it. Then what was not written yet.
     held: BytesMut,
     in_header: bool,
-    /// Nothing was handed to the spool yet: the held octets are the whole message.
-    is_whole: bool,
     header_is_ascii: bool,
     is_ascii: bool,
 }
@@ -57,8 +55,6 @@ impl std::fmt::Debug for Intake {
 pub struct Whole {
     pub message: Box<dyn NewMessage>,
     pub trace: TraceId,
-    /// Its octets, if it is small.
-    pub fresh: Option<Bytes>,
     pub header_is_ascii: bool,
     /// All of it is, whatever the client announced: hosts without 8BITMIME can take it.
     pub is_ascii: bool,
@@ -71,14 +67,9 @@ impl Intake {
             label,
             held: BytesMut::new(),
             in_header: true,
-            is_whole: true,
             header_is_ascii: true,
             is_ascii: true,
         }
-    }
-
-    pub fn id(&self) -> &QueueId {
-        self.message.id()
     }
 
     /// Takes octets. An error is the reply that refuses the message.
@@ -97,7 +88,6 @@ impl Intake {
             }
         }
         if !self.in_header && self.held.len() >= limits::BODY_CHUNK_OCTETS {
-            self.is_whole = false;
             let chunk = self.held.split().freeze();
             self.message.write(chunk).await.map_err(|error| refusal(&error))?;
         }
@@ -110,14 +100,12 @@ impl Intake {
             self.complete_header(self.held.len())?;
         }
         let rest = self.held.freeze();
-        let fresh = self.is_whole.then(|| rest.clone());
         if !rest.is_empty() {
             self.message.write(rest).await.map_err(|error| refusal(&error))?;
         }
         Ok(Whole {
             message: self.message,
             trace: self.label.trace,
-            fresh,
             header_is_ascii: self.header_is_ascii,
             is_ascii: self.is_ascii,
         })
@@ -210,9 +198,6 @@ mod tests {
         };
         let id = whole.message.commit(envelope).await.unwrap();
         let all = spool.read(&id, 0, usize::MAX).await.unwrap();
-        if let Some(fresh) = whole.fresh {
-            assert_eq!(fresh, all);
-        }
         let received = header::fields(&all).next().unwrap();
         assert!(received.is("Received"));
         (all[received.whole.len()..].to_vec(), whole.trace)

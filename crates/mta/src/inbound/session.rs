@@ -348,7 +348,7 @@ impl Session {
                 return reply;
             }
         };
-        let Whole { message, trace, fresh, header_is_ascii, is_ascii } = whole;
+        let Whole { message, trace, header_is_ascii, is_ascii } = whole;
         transaction.trace = trace;
         let id = message.id().clone();
         let accepted_at = now(&*self.inbound.clock);
@@ -373,7 +373,7 @@ impl Session {
         // The message's steps stand before those of its first attempt.
         transaction.tell(&self.steps, Some(&id), &self.inbound.trace_log);
         let step = self.step("accepted").with("from", &sender).with("recipients", count);
-        if let Err(error) = self.inbound.queue.accept(message, envelope, fresh).await {
+        if let Err(error) = self.inbound.queue.accept(message, envelope).await {
             return refusal(&error);
         }
         let took = begun.elapsed();

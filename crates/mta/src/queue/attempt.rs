@@ -157,7 +157,6 @@ impl Queue {
             accepted_at: message.accepted_at,
             content: Content {
                 size_octets: message.size_octets,
-                fresh: self.fresh.get(&message.id),
                 spool: self.spool.clone(),
                 id: message.id.clone(),
             },

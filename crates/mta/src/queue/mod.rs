@@ -18,7 +18,6 @@
 mod attempt;
 mod backoff;
 mod deal;
-mod fresh;
 mod notice;
 mod pass;
 mod ready;
@@ -31,7 +30,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use postroad_service::{Clock, TraceEvent, TraceLog};
 use postroad_store::StoreError;
 use postroad_store::spool::{Micros, NewEnvelope, NewMessage, QueuedMessage, Spool};
@@ -47,7 +45,6 @@ use crate::consignment::{DeliveryClient, Relay};
 use crate::directory::CachedDirectory;
 use crate::route::Router;
 use attempt::Job;
-use fresh::Fresh;
 use ready::{Limits, Ready};
 
 /// How we name ourselves as the one who decided about a recipient.
@@ -76,6 +73,7 @@ pub struct Settings {
 }
 
 /// What the queue works with.
+#[allow(missing_debug_implementations, reason = "its traits do not ask for it")]
 pub struct Parts {
     pub spool: Arc<dyn Spool>,
     pub clock: Arc<dyn Clock>,
@@ -96,7 +94,6 @@ pub struct Queue {
     delivery: Arc<dyn DeliveryClient>,
     trace_log: TraceLog,
     settings: Settings,
-    fresh: Fresh,
     ready: Mutex<Ready<Job>>,
     mailboxes_lane: Arc<str>,
     leased: AtomicUsize,
@@ -127,7 +124,6 @@ impl Queue {
             delivery: parts.delivery,
             trace_log: parts.trace_log,
             settings,
-            fresh: Fresh::default(),
             ready: Mutex::new(Ready::new(limits)),
             // No MX set has a name without a port.
             mailboxes_lane: "mailboxes".into(),
@@ -151,28 +147,15 @@ impl Queue {
         self.spool.create(size_hint).await
     }
 
-    /// Makes a message durable and sets it on its way. `fresh` is its content, if that is small enough to be at
-    /// hand.
+    /// Makes a message durable and sets it on its way.
     pub async fn accept(
         &self,
         message: Box<dyn NewMessage>,
         envelope: NewEnvelope,
-        fresh: Option<Bytes>,
     ) -> Result<QueueId, StoreError> {
-        let id = message.id().clone();
-        if let Some(fresh) = fresh {
-            self.fresh.put(&id, fresh);
-        }
-        match message.commit(envelope).await {
-            Ok(id) => {
-                self.wake();
-                Ok(id)
-            }
-            Err(error) => {
-                self.fresh.forget(&id);
-                Err(error)
-            }
-        }
+        let id = message.commit(envelope).await?;
+        self.wake();
+        Ok(id)
     }
 
     /// Something may be due now: a new message, an operator's order.

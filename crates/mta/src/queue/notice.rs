@@ -11,7 +11,6 @@ use super::Queue;
 use super::pass::Pass;
 use crate::bounce::{self, Notice};
 use crate::clock::after;
-use crate::consignment::Content;
 
 /// A notice that could not be queued is tried again after so long: the message stays due meanwhile.
 const NOTICE_RETRY: Duration = Duration::from_secs(5);
@@ -100,14 +99,9 @@ impl Queue {
         let Some(sender) = message.reverse_path.address() else {
             return Err(StoreError::Invalid("a notice has no one to go to".into()));
         };
-        let content = Content {
-            size_octets: message.size_octets,
-            fresh: self.fresh.get(&message.id),
-            spool: self.spool.clone(),
-            id: message.id.clone(),
-        };
         // A body that cannot be read must not keep the bounce from going out.
-        let head = content.head(limits::BOUNCE_HEADER_OCTETS_MAX).await.unwrap_or_default();
+        let head =
+            self.spool.read(&message.id, 0, limits::BOUNCE_HEADER_OCTETS_MAX).await.unwrap_or_default();
         let concerned = recipients.iter().filter_map(|(index, attempt)| {
             pass.recipient(*index).map(|recipient| bounce::Concerned { recipient, attempt })
         });
@@ -125,18 +119,19 @@ impl Queue {
             now,
         });
         let octets = bytes::Bytes::from(built.map_err(StoreError::Invalid)?);
-        new.write(octets.clone()).await?;
+        let is_ascii = octets.is_ascii();
+        new.write(octets).await?;
         let envelope = NewEnvelope {
             trace_id: message.trace_id,
             reverse_path: ReversePath::Null,
             recipients: vec![NewRecipient::from(sender.clone())],
-            body: if octets.is_ascii() { BodyKind::SevenBit } else { BodyKind::EightBitMime },
+            body: if is_ascii { BodyKind::SevenBit } else { BodyKind::EightBitMime },
             smtputf8: sender.is_internationalised(),
             envelope_id: None,
             accepted_at: now,
             expires_at: after(now, self.settings.lifetime),
             first_attempt_at: now,
         };
-        self.accept(new, envelope, Some(octets)).await
+        self.accept(new, envelope).await
     }
 }

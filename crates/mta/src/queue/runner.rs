@@ -76,7 +76,6 @@ impl Queue {
         }
         self.notify(pass).await;
         let id = &pass.message.id;
-        self.fresh.forget(id);
         let left = pass
             .state(|state| !state.stale && state.ended < pass.message.recipients.len() + state.added.len());
         if left && let Err(error) = self.spool.release(id, pass.token).await {
