@@ -161,11 +161,10 @@ fn config(plan: &Plan, process: &Process) -> Result<Config, String> {
             config.dns.zones = zones_of(plan, process);
             config.dns.recursion.allow = Vec::new();
             if config.dns.zones.is_empty() {
-                // The first two octets: the lab's hosts ask each other from any address of theirs.
-                let mut octets = process.ip.octets();
-                (octets[2], octets[3]) = (0, 0);
-                let near = IpNet::new(IpAddr::from(octets), 16).map_err(|error| error.to_string())?;
-                config.dns.recursion.allow = vec![near];
+                let loopback = IpNet::new(IpAddr::from([127, 0, 0, 0]), 8);
+                let near = IpNet::new(IpAddr::V4(process.ip), 24).map(|net| net.trunc());
+                let allow: Result<Vec<IpNet>, _> = [loopback, near].into_iter().collect();
+                config.dns.recursion.allow = allow.map_err(|error| error.to_string())?;
                 config.dns.recursion.root_hints = Some(plan.root_hints_file());
                 config.dns.recursion.upstream_port = ports.dns;
             }
