@@ -34,7 +34,7 @@ pub fn print(plan: &Plan) {
 
     println!("\n  {}", say::dim("# alice writes to bob"));
     println!(
-        "  swaks --server {} --port {} --tls --tls-verify-ca {ca} --auth PLAIN --auth-user {} --auth-password {} \
+        "  swaks --server {} --port {} --tls --tls-verify --tls-ca-path {ca} --auth PLAIN --auth-user {} --auth-password {} \
          --from {} --to {}",
         alpha.mta, ports.submission, alice.address, alice.password, alice.address, bob.address
     );

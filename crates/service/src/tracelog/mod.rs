@@ -25,8 +25,10 @@ pub use service::TraceService;
 
 /// Steps that wait for the writer.
 const QUEUE_MAX: usize = 16_384;
-/// Steps are in their file after at most so long.
+/// Steps are in their file after at most so long under steady load …
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
+/// … and after so long when no further ones come: what a process that is killed has done can then be seen.
+const FLUSH_PAUSE: Duration = Duration::from_millis(2);
 
 /// One step of a message's way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,8 +190,15 @@ impl Drop for Shared {
 fn write_all(mut files: files::Files, queue: &Receiver<Order>) {
     let mut failing = false;
     let mut flushed = Instant::now();
+    let mut buffered = false;
     loop {
-        let (outcome, ends) = match queue.recv_timeout(FLUSH_EVERY) {
+        let order = if buffered {
+            queue.recv_timeout(FLUSH_PAUSE)
+        } else {
+            queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        buffered = matches!(order, Ok(Order::Write(_)));
+        let (outcome, ends) = match order {
             // Under steady load there is no pause to flush in.
             Ok(Order::Write(event)) if flushed.elapsed() >= FLUSH_EVERY => {
                 flushed = Instant::now();
