@@ -49,7 +49,7 @@ pub async fn run(node: Node) -> Result<(), StartError> {
     node.serve_rpc(Server::new(Role::Mra))?;
     node.serve_admin()?;
     node.drain.spawn(serve::serve(ports, context));
-    let cut = node.drain.finish().await;
+    let cut = node.finish().await;
     if cut > 0 {
         tracing::info!(cut, "sessions that did not end within the grace were cut");
     }
