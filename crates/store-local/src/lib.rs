@@ -7,6 +7,8 @@
 
 pub mod directory;
 pub mod index;
+pub mod journal;
+pub mod mailbox;
 pub mod maildir;
 pub mod spool;
 mod sqlite;

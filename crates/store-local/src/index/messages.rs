@@ -243,3 +243,8 @@ pub fn set_delivered(
 pub fn prune_delivered(db: &Connection, before: Micros) -> Result<(), StoreError> {
     db.execute("DELETE FROM delivered WHERE at_us < ?", [before]).map(|_| ()).map_err(failed)
 }
+
+pub fn has_delivered_before(db: &Connection, before: Micros) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM delivered WHERE at_us < ? LIMIT 1";
+    db.prepare_cached(sql).and_then(|mut s| s.exists([before])).map_err(failed)
+}

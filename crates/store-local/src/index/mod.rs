@@ -24,6 +24,7 @@ use postroad_store::mailbox::{FolderName, FolderNumbers, Usage};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::maildir::listing::{self, ChangeTimes};
 use crate::sqlite::{self, Durability, OpenError, is_damage, store_error};
 use schema::MIGRATIONS;
 
@@ -59,6 +60,14 @@ impl FolderRow {
             first_recent_uid: self.first_recent_uid,
             octets: self.octets,
         }
+    }
+
+    pub fn change_times(&self) -> ChangeTimes {
+        ChangeTimes { cur_ns: self.cur_ns, new_ns: self.new_ns }
+    }
+
+    pub fn set_change_times(&mut self, times: ChangeTimes) {
+        (self.cur_ns, self.new_ns) = (times.cur_ns, times.new_ns);
     }
 
     /// [`StoreError::Stale`] unless it is the folder's, or 0.
@@ -153,6 +162,17 @@ impl Index {
         Ok(value)
     }
 
+    /// Looks through the whole index of an account and sets a damaged one aside. Returns whether it was sound.
+    pub fn make_sound(home: &Path) -> Result<bool, StoreError> {
+        let path = path(home);
+        let verdict = sqlite::open(&path, Durability::InOrder, MIGRATIONS).and_then(|db| Ok(check(&db)?));
+        match verdict {
+            Ok(()) => Ok(true),
+            Err(OpenError::Sqlite(error)) if is_damage(&error) => set_aside(&path, &error).map(|()| false),
+            Err(error) => Err(error.into_store_error(opening(&path))),
+        }
+    }
+
     /// Says that nothing is missing, durably. To be called when no change will follow.
     pub fn close(mut self) -> Result<(), StoreError> {
         if self.marked_open {
@@ -171,13 +191,18 @@ fn open_sound(path: &Path) -> Result<Connection, OpenError> {
     let unclean = with_suffix(path, "-wal").exists();
     let connection = sqlite::open(path, Durability::InOrder, MIGRATIONS)?;
     if unclean {
-        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if verdict != "ok" {
-            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-            return Err(rusqlite::Error::SqliteFailure(code, Some(verdict)).into());
-        }
+        check(&connection)?;
     }
     Ok(connection)
+}
+
+fn check(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(verdict)));
+    }
+    Ok(())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -187,7 +212,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Keeps what can't be read under another name, for whoever wants to look at it.
-pub fn set_aside(path: &Path, why: &dyn std::fmt::Display) -> Result<(), StoreError> {
+fn set_aside(path: &Path, why: &dyn std::fmt::Display) -> Result<(), StoreError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let aside = path.with_file_name(format!("{FILE}.damaged-{now}"));
     tracing::warn!(
@@ -196,9 +221,18 @@ pub fn set_aside(path: &Path, why: &dyn std::fmt::Display) -> Result<(), StoreEr
     );
     let moved = std::fs::rename(path, &aside);
     for suffix in ["-wal", "-shm"] {
-        crate::maildir::listing::remove(&with_suffix(path, suffix))?;
+        listing::remove(&with_suffix(path, suffix))?;
     }
     moved.map_err(|e| StoreError::io(format_args!("setting {} aside", path.display()), &e))
+}
+
+/// A UIDVALIDITY greater than all that were given in this account.
+pub fn next_uid_validity(db: &Connection, now_s: u32) -> Result<u32, StoreError> {
+    let sql = "SELECT max(last_uid_validity, (SELECT coalesce(max(uid_validity), 0) FROM folder)) FROM state";
+    let last: u32 = db.query_row(sql, [], |row| row.get(0)).map_err(failed)?;
+    let next = now_s.max(last.saturating_add(1));
+    db.execute("UPDATE state SET last_uid_validity = ?", [next]).map_err(failed)?;
+    Ok(next)
 }
 
 fn set_clean(db: &Connection, clean: bool) -> Result<(), StoreError> {
@@ -278,6 +312,16 @@ pub fn put_folder(db: &Connection, row: &FolderRow) -> Result<FolderRow, StoreEr
     let mut statement = db.prepare_cached(sql).map_err(failed)?;
     let id = statement.query_row(values, |row| row.get(0)).map_err(failed)?;
     Ok(FolderRow { id, ..row.clone() })
+}
+
+/// Gives folders other names, which may be those that others of them had.
+pub fn move_folders(db: &Connection, rows: &[FolderRow]) -> Result<(), StoreError> {
+    for row in rows {
+        // No folder can have a name that begins like this.
+        db.execute("UPDATE folder SET name = '/' || id, dir = '/' || id WHERE id = ?", [row.id])
+            .map_err(failed)?;
+    }
+    rows.iter().try_for_each(|row| put_folder(db, row).map(|_| ()))
 }
 
 /// Forgets the folder and its messages.

@@ -4,9 +4,10 @@ pub const MIGRATIONS: &[&str] = &["
 CREATE TABLE state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     -- 0 from the first change after opening until the index was closed in order.
-    clean INTEGER NOT NULL
+    clean INTEGER NOT NULL,
+    last_uid_validity INTEGER NOT NULL
 ) STRICT;
-INSERT INTO state (one, clean) VALUES (1, 0);
+INSERT INTO state (one, clean, last_uid_validity) VALUES (1, 0, 0);
 
 CREATE TABLE folder (
     id INTEGER PRIMARY KEY,
