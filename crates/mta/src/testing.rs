@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use postroad_service::TraceLog;
 use postroad_service::tracelog::Query;
 use postroad_store::memory::MemorySpool;
-use postroad_store::spool::{Attempt, Filter, NewEnvelope, NewRecipient, QueuedMessage, Spool};
+use postroad_store::spool::{Attempt, Filter, Micros, NewEnvelope, NewRecipient, QueuedMessage, Spool};
 use postroad_types::{Address, BodyKind, DeliveryResult, QueueId, Role, TraceId};
 use tokio::time::Instant;
 
@@ -232,6 +233,29 @@ pub async fn world_with(settings: Settings) -> World {
         async move { queue.run().await }
     });
     World { queue, spool, directory, cached, hosts, mda, clock, trace_log, _dir: dir }
+}
+
+/// A message in a spool of its own.
+pub fn content(octets: impl AsRef<[u8]>) -> Content {
+    let spool = MemorySpool::new();
+    let envelope = NewEnvelope {
+        trace_id: TraceId::random(),
+        reverse_path: "".parse().unwrap(),
+        recipients: vec!["x@y".parse::<Address>().unwrap().into()],
+        body: BodyKind::SevenBit,
+        smtputf8: false,
+        envelope_id: None,
+        accepted_at: 0,
+        expires_at: Micros::MAX,
+        first_attempt_at: 0,
+    };
+    let stored = async {
+        let mut message = spool.create(0).await.unwrap();
+        message.write(Bytes::copy_from_slice(octets.as_ref())).await.unwrap();
+        message.commit(envelope).await.unwrap()
+    };
+    let id = stored.now_or_never().expect("memory does not wait");
+    Content { size_octets: octets.as_ref().len() as u64, spool: Arc::new(spool), id }
 }
 
 impl World {

@@ -3,6 +3,9 @@
 //! mda keeps (queue id, recipient) in mind, so that a call of which nothing is known is simply made again: here
 //! a few times at once, because a replica that is just restarting is the usual reason; then by the queue.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

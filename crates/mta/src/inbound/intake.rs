@@ -3,8 +3,8 @@
 //!
 //! What is stored is exactly what the client sent after dots were undone, with our Received in front; on
 //! submission also with the fields that were missing, and without Bcc. A message without an empty line is all
-//! header. A body of BDAT that does not end in CRLF is stored as it is: hosts with CHUNKING get it so, and so
-//! does mda; over DATA a last line end must be added (RFC 5321 §4.1.1.4), and is.
+//! header. A body of BDAT whose last line has no end gets its CRLF in the protocol machine: over DATA, and in a
+//! Maildir, there are only whole lines.
 
 use bytes::BytesMut;
 use postroad_store::StoreError;

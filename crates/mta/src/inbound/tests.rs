@@ -304,7 +304,7 @@ async fn smuggled_ends_of_data_end_nothing() {
 }
 
 #[tokio::test]
-async fn a_body_by_bdat_is_kept_to_the_octet() {
+async fn a_body_by_bdat_is_kept_and_its_last_line_ended() {
     let scene = scene().await;
     let mut client = Lines::connect(scene.smtp).await;
     client
@@ -318,7 +318,7 @@ async fn a_body_by_bdat_is_kept_to_the_octet() {
     client.say("BDAT 16\r\nSubject: x\r\n\r\n.aBDAT 8 LAST\r\n\r\n.\r\nend").await;
     client.talk(&[("", "250"), ("", "250 2.0.0 queued")]).await;
     let (_, _, octets) = scene.queued().await.remove(0);
-    assert!(octets.ends_with("\r\nSubject: x\r\n\r\n.a\r\n.\r\nend"), "{octets:?}");
+    assert!(octets.ends_with("\r\nSubject: x\r\n\r\n.a\r\n.\r\nend\r\n"), "{octets:?}");
 }
 
 #[tokio::test]

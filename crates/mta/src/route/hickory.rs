@@ -179,3 +179,76 @@ impl DnsLookup for HickoryLookup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hickory_proto::op::{Message, MessageType};
+    use hickory_proto::rr::rdata::{A, MX};
+    use hickory_proto::rr::{Name, rdata::SOA};
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    /// A resolver on loopback that knows `beta.test`; `broken.test` is SERVFAIL, all else does not exist.
+    async fn resolver() -> HickoryLookup {
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut packet = [0; 4096];
+            while let Ok((length, client)) = socket.recv_from(&mut packet).await {
+                let answer = answer(&Message::from_vec(&packet[..length]).unwrap());
+                socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+            }
+        });
+        HickoryLookup::new(vec![("127.0.0.1".to_owned(), port)])
+    }
+
+    fn answer(question: &Message) -> Message {
+        let query = question.queries[0].clone();
+        let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+        answer.metadata.message_type = MessageType::Response;
+        answer.metadata.recursion_available = true;
+        answer.add_query(query.clone());
+        let name = query.name().clone();
+        let negative = |answer: &mut Message| {
+            let soa = SOA::new(Name::from_ascii("test.").unwrap(), Name::root(), 1, 60, 60, 60, 60);
+            answer.add_authority(Record::from_rdata(Name::from_ascii("test.").unwrap(), 60, RData::SOA(soa)));
+        };
+        match (name.to_ascii().to_ascii_lowercase().as_str(), query.query_type()) {
+            ("beta.test.", RecordType::MX) => {
+                for (preference, host) in [(10, "MX1.beta.test."), (20, "mx2.beta.test.")] {
+                    let mx = MX::new(preference, Name::from_ascii(host).unwrap());
+                    answer.add_answer(Record::from_rdata(name.clone(), 300, RData::MX(mx)));
+                }
+            }
+            ("beta.test.", RecordType::A) => {
+                answer.add_answer(Record::from_rdata(name.clone(), 60, RData::A(A::new(192, 0, 2, 1))));
+            }
+            ("beta.test.", _) => negative(&mut answer),
+            ("broken.test.", _) => answer.metadata.response_code = ResponseCode::ServFail,
+            _ => {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+                negative(&mut answer);
+            }
+        }
+        answer
+    }
+
+    #[tokio::test]
+    async fn each_answer_is_what_dns_said() {
+        let dns = resolver().await;
+        let DnsAnswer::Records { records, ttl } = dns.mx("beta.test").await else { panic!("no records") };
+        let shown: Vec<String> = records.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (shown, ttl.as_secs()),
+            (vec!["10 mx1.beta.test.".into(), "20 mx2.beta.test.".into()], 300)
+        );
+        let a = dns.addresses("beta.test", Family::A).await;
+        assert_eq!(a.to_string(), "192.0.2.1");
+        assert_eq!(dns.addresses("beta.test", Family::Aaaa).await, DnsAnswer::NoRecords);
+        assert_eq!(dns.mx("nowhere.test").await, DnsAnswer::NoSuchDomain);
+        assert!(matches!(dns.mx("broken.test").await, DnsAnswer::Failed(_)));
+    }
+}
