@@ -172,7 +172,10 @@ pub struct Writer {
     pub home_name: PathBuf,
     pub account: AccountId,
     events: Events,
+    /// Of all mailboxes.
     lock: Option<Arc<Flock<File>>>,
+    /// Of this one.
+    _entered: Flock<File>,
     /// Taken out only by the drop.
     index: Option<Index>,
     sheets: HashMap<i64, Sheet>,
@@ -198,7 +201,7 @@ impl Writer {
 
     fn open_once(root: &Path, name: &Path, account: AccountId) -> Result<Self, StoreError> {
         let home = root.join(name);
-        home::prepare(root, &home, account)?;
+        let entered = home::enter(root, &home, account)?;
         let Opened { index, clean } = Index::open(&home)?;
         let mut writer = Writer {
             home,
@@ -206,6 +209,7 @@ impl Writer {
             account,
             events: Events::default(),
             lock: None,
+            _entered: entered,
             index: Some(index),
             sheets: HashMap::new(),
             keywords: HashMap::new(),

@@ -5,10 +5,12 @@
 //! aside, never shown to the new owner.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
+use nix::fcntl::{Flock, FlockArg};
 use postroad_store::StoreError;
 use postroad_types::{AccountId, Address};
 
@@ -48,7 +50,7 @@ fn encode_local(local: &str) -> String {
 }
 
 /// Makes sure that the directory is there and this account's.
-pub fn prepare(root: &Path, home: &Path, account: AccountId) -> Result<(), StoreError> {
+fn prepare(root: &Path, home: &Path, account: AccountId) -> Result<(), StoreError> {
     match owner(home)? {
         Some(owner) if owner == account => return Ok(()),
         Some(owner) => set_aside(home, owner)?,
@@ -62,6 +64,24 @@ pub fn prepare(root: &Path, home: &Path, account: AccountId) -> Result<(), Store
     }
     place::make_folder(home)?;
     replace_file(&home.join(FILE), format!("{account}\n").as_bytes())
+}
+
+/// Makes sure that the directory is there and this account's, and keeps everybody else out of it until the
+/// lock is dropped. Waits for the one who has it: an account is closed in the background and may be opened
+/// again before that is done.
+pub fn enter(root: &Path, home: &Path, account: AccountId) -> Result<Flock<File>, StoreError> {
+    let path = home.join(FILE);
+    let failed = |e| StoreError::io(format_args!("locking {}", path.display()), &e);
+    loop {
+        prepare(root, home, account)?;
+        let file = File::open(&path).map_err(failed)?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| failed(e.into()))?;
+        // Whoever had it may have removed the directory.
+        let same = |there: &fs::Metadata| lock.metadata().is_ok_and(|here| here.ino() == there.ino());
+        if fs::metadata(&path).is_ok_and(|there| same(&there)) {
+            return Ok(lock);
+        }
+    }
 }
 
 /// Whose directory it is; `None` when nobody's yet.
