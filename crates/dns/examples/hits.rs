@@ -4,7 +4,12 @@
 //! with 64 questions under way, and the CPU time of the server's thread per million questions, kernel included. The
 //! asker shares the machine, so the rate says less than the CPU time. For comparison the same asker against a bare
 //! echo, which is the floor of this way to serve.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement stops where it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a measurement stops where it fails"
+)]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -41,7 +46,11 @@ impl Upstream for Everything {
     async fn ask(&self, ask: &Ask) -> Result<Message, AskError> {
         let mut message = Message::new(1, MessageType::Response, OpCode::Query);
         message.metadata.authoritative = true;
-        message.add_answer(Record::from_rdata(ask.name.to_hickory(), 3600, RData::A(rdata::A::new(192, 0, 2, 1))));
+        message.add_answer(Record::from_rdata(
+            ask.name.to_hickory(),
+            3600,
+            RData::A(rdata::A::new(192, 0, 2, 1)),
+        ));
         Ok(message)
     }
 }

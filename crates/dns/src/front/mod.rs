@@ -8,6 +8,7 @@
 //! - Names that are not ours: recursion for the networks that may have it and ask for it, REFUSED for all others.
 
 mod bind;
+mod hickory;
 mod tcp;
 mod udp;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 pub use bind::{Bound, bind_all};
+pub use hickory::HickoryHandler;
 use ipnet::IpNet;
 use metrics::{Counter, counter};
 use postroad_types::limits::DNS_UDP_OCTETS_PLAIN;
