@@ -126,6 +126,10 @@ impl SmtpRelay {
             step = step.with("dialogue", dialogue.join("\n"));
         }
         self.trace_log.record(step);
+        // A server that broke off, or is too busy, said nothing about the message: another address of the same host
+        // may do better.
+        let had_its_say =
+            outcome.recipients.iter().any(|to| to.cause != Cause::Connection && to.reply.code != 421);
         if let Some(error) = session.take_body_error() {
             trial.unreadable(&error);
         } else {
@@ -134,7 +138,7 @@ impl SmtpRelay {
         if outcome.reusable {
             self.pool.put(session);
         }
-        Some(true)
+        Some(had_its_say)
     }
 
     fn step(&self, trial: &Trial<'_>, hop: &Hop, at_us: u64) -> TraceEvent {
@@ -157,7 +161,7 @@ struct Trial<'a> {
     outcomes: Vec<Option<Outcome>>,
     /// Recipients that are to be offered to the next host.
     open: Vec<usize>,
-    /// A host said its greeting.
+    /// A host answered, whatever it said.
     reached: bool,
     /// The last host that could not be reached or turned us away, and whether all have done so for good.
     away: Option<(Outcome, bool)>,
@@ -197,7 +201,13 @@ impl<'a> Trial<'a> {
     }
 
     fn decided_by(&mut self, hop: &Hop, outcomes: Vec<RecipientOutcome>) {
-        self.reached = true;
+        match outcomes.iter().find(|outcome| outcome.cause == Cause::Connection) {
+            Some(lost) if outcomes.iter().all(|outcome| outcome.cause == Cause::Connection) => {
+                let result = DeliveryResult::Deferred(lost.reply.clone());
+                self.away = Some((Outcome { result, host: shown(hop) }, false));
+            }
+            _ => self.reached = true,
+        }
         let open = std::mem::take(&mut self.open);
         for (index, outcome) in open.into_iter().zip(outcomes) {
             let maybe_taken = outcome.cause == Cause::Connection && outcome.stage == Stage::DataEnd;

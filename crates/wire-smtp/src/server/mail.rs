@@ -25,18 +25,17 @@ impl Server {
         }
         match self.read_mail(argument) {
             Ok(mail) => {
-                let output = Output::AskMail(mail.clone());
-                self.ask(Question::Mail(mail), output);
+                let smtputf8 = mail.smtputf8;
+                self.ask(Question::Mail { smtputf8 }, Output::AskMail(mail));
             }
             Err((code, enhanced, text)) => self.fault(code, enhanced, &text),
         }
     }
 
-    pub(super) fn answer_mail(&mut self, mail: Mail, answer: Answer) {
+    pub(super) fn answer_mail(&mut self, smtputf8: bool, answer: Answer) {
         match answer {
             Answer::Accept => {
-                self.transaction =
-                    Some(Transaction { smtputf8: mail.smtputf8, recipients: 0, chunks: Chunks::None });
+                self.transaction = Some(Transaction { smtputf8, recipients: 0, chunks: Chunks::None });
                 self.say(250, (2, 1, 0), "sender ok");
             }
             Answer::Refuse(reply) => self.reply(&reply),

@@ -112,7 +112,9 @@ enum Phase {
 #[derive(Debug)]
 enum Question {
     Hello(Hello),
-    Mail(Mail),
+    Mail {
+        smtputf8: bool,
+    },
     Recipient,
     Auth,
     /// The body that comes, if the driver agrees.
@@ -216,7 +218,7 @@ impl Server {
         match std::mem::replace(&mut self.phase, Phase::Command) {
             Phase::Greeting => self.answer_greeting(answer),
             Phase::Asked(Question::Hello(hello)) => self.answer_hello(hello, answer),
-            Phase::Asked(Question::Mail(mail)) => self.answer_mail(mail, answer),
+            Phase::Asked(Question::Mail { smtputf8 }) => self.answer_mail(smtputf8, answer),
             Phase::Asked(Question::Recipient) => self.answer_recipient(answer),
             Phase::Asked(Question::Body(body)) => self.answer_body(body, answer),
             other => self.phase = other,

@@ -311,6 +311,32 @@ async fn a_message_that_may_have_been_taken_is_not_offered_to_another_host() {
 }
 
 #[tokio::test]
+async fn a_host_that_breaks_off_is_tried_at_its_other_address() {
+    for broken in [&["C: MAIL", "S: 250 ok", "C: RCPT", "close"][..], &["C: MAIL", "S: 421 busy", "close"]] {
+        let first = Host::start(vec![[HELLO, broken].concat()]).await;
+        let parts = vec![[HELLO, MESSAGE, QUIT].concat()];
+        let second = Host::at(beside(&first, [127, 0, 0, 2]), parts, None).await;
+        let relay = relay(settings());
+        let there = to(&[("mx", first.address), ("mx", second.address)]);
+        let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &there).await;
+        assert_eq!(results(&report), ["delivered 250 queued"], "{broken:?}");
+        relay.close_idle().await;
+        first.done(1).await;
+        second.done(1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_up_was_not_reached() {
+    let host = Host::start(vec![[HELLO, &["C: MAIL", "close"]].concat()]).await;
+    let relay = relay(settings());
+    let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &to(&[("mx", host.address)])).await;
+    let Contact::Unreachable(seen) = report.contact else { panic!("{:?}", report.contact) };
+    assert_eq!(seen.host, format!("mx [127.0.0.1]:{}", host.address.port()));
+    assert!(seen.reply.text.contains("closed the connection before the reply to MAIL"), "{}", seen.reply);
+}
+
+#[tokio::test]
 async fn a_host_may_refuse_a_message_before_it_has_it_whole() {
     let begin = MESSAGE.split_at(6).0;
     let host = Host::start(vec![[HELLO, begin, &["half", "S: 552 5.3.4 enough", "listen"]].concat()]).await;
