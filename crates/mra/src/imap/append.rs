@@ -66,7 +66,7 @@ impl Driver {
             Ok(Appended { uid_validity, uid }) => {
                 if let Some(selected) = self.selected.as_mut().filter(|selected| selected.folder == folder) {
                     selected.expect_changes();
-                    self.tell_idling().await;
+                    self.tell_what_is_known().await;
                 }
                 Status::ok("message stored").with(Code::AppendUid { uid_validity, uid })
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use metrics::counter;
 use postroad_types::AccountId;
 use postroad_wire_imap::{Ask, Config, Output, Server, Status};
 use tokio::time::Instant;
@@ -119,12 +120,14 @@ impl Driver {
                 self.server.shut_down();
             }
             while let Some(output) = self.server.poll_output() {
-                if output == Output::Close {
+                if matches!(output, Output::Close) {
                     return self.conn.close().await;
                 }
                 self.act(output).await?;
-                // A command may have taken long: the client's silence is counted from its answer on.
-                heard_at = Instant::now();
+                if !self.idling {
+                    // A command may have taken long: the client's silence is counted from its answer on.
+                    heard_at = Instant::now();
+                }
             }
             self.conn.flush().await?;
             let deadline = match self.server.is_authenticated() {
@@ -142,7 +145,7 @@ impl Driver {
                 change = next_change(&mut self.watch) => {
                     self.note(&change);
                     if self.idling {
-                        self.tell_idling().await;
+                        self.tell_what_is_known().await;
                     }
                 }
                 () = tokio::time::sleep_until(deadline) => self.server.timed_out(),
@@ -169,7 +172,7 @@ impl Driver {
             Output::AppendBroken => self.appending = None,
             Output::IdleDone => {
                 self.idling = false;
-                self.tell_idling().await;
+                self.tell_what_is_known().await;
                 self.server.finish(Status::ok("IDLE is done"));
             }
             Output::Close => {}
@@ -180,6 +183,7 @@ impl Driver {
     async fn answer(&mut self, ask: Ask) -> io::Result<()> {
         // The answer may take its time, and the client should have what came before.
         self.conn.flush().await?;
+        counter!("postroad_mra_imap_commands_total", "command" => ask.name()).increment(1);
         let outcome = match ask {
             Ask::Authenticate(command) => {
                 self.authenticate(command).await;
@@ -191,7 +195,7 @@ impl Driver {
             }
             Ask::Idle => {
                 self.idling = true;
-                self.tell_idling().await;
+                self.tell_what_is_known().await;
                 return Ok(());
             }
             Ask::Append(command) => match self.append_begin(command).await {

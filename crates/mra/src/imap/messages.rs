@@ -2,6 +2,7 @@
 
 use postroad_wire_imap::command::{Copy, Store, StoreMode};
 use postroad_wire_imap::sequence::SequenceSet;
+use postroad_wire_imap::view::Numbered;
 use postroad_wire_imap::{Code, Status, Untagged};
 
 use super::append::no_folder;
@@ -17,6 +18,10 @@ impl Driver {
         let messages = selected.resolve(&command.messages, command.by_uid)?;
         if messages.is_empty() {
             return Ok(Status::ok("no such message, nothing stored"));
+        }
+        if command.unchanged_since == Some(0) {
+            // Every message is newer than that (RFC 7162 §3.1.3).
+            return Ok(left_alone(&messages, command.by_uid));
         }
         let change = FlagChange {
             folder: selected.folder.clone(),
@@ -35,7 +40,10 @@ impl Driver {
         let silently = command.silent && !self.server.condstore();
         let selected = self.selected_mut()?;
         selected.learn(stored.changed, silently);
-        let modified = |uid: u32| stored.modified.iter().any(|range| range.contains(uid));
+        let modified = |uid: u32| {
+            let at = stored.modified.partition_point(|range| range.last < uid);
+            stored.modified.get(at).is_some_and(|range| range.contains(uid))
+        };
         if !command.silent {
             messages.iter().filter(|m| !modified(m.uid)).for_each(|m| selected.view.tell_again(m.uid));
         }
@@ -43,9 +51,8 @@ impl Driver {
         if stored.modified.is_empty() {
             return Ok(Status::ok("stored"));
         }
-        let left = messages.iter().filter(|m| modified(m.uid));
-        let left = left.map(|m| if command.by_uid { m.uid } else { m.number }).collect();
-        Ok(Status::ok("some were changed by others and are left as they are").with(Code::Modified(left)))
+        let left: Vec<Numbered> = messages.into_iter().filter(|m| modified(m.uid)).collect();
+        Ok(left_alone(&left, command.by_uid))
     }
 
     pub(super) async fn copy(&mut self, command: Copy) -> Outcome {
@@ -63,7 +70,7 @@ impl Driver {
         if command.mailbox == folder {
             self.selected_mut()?.expect_changes();
         }
-        self.tell_news(false).await?;
+        self.tell_what_is_known().await;
         Ok(match copy_uid(copied) {
             Some(code) => Status::ok("copied").with(code),
             None => Status::ok("nothing was there to be copied"),
@@ -91,7 +98,7 @@ impl Driver {
         if let Some(code) = copy_uid(moved) {
             self.server.untagged(&Untagged::Condition(Status::ok("moved").with(code)));
         }
-        self.tell_news(false).await?;
+        self.tell_what_is_known().await;
         Ok(Status::ok("moved"))
     }
 
@@ -121,6 +128,12 @@ impl Driver {
             _ => status,
         })
     }
+}
+
+/// The answer to a STORE that left these messages as they are (RFC 7162 §3.1.3).
+fn left_alone(messages: &[Numbered], by_uid: bool) -> Status {
+    let left = messages.iter().map(|m| if by_uid { m.uid } else { m.number }).collect();
+    Status::ok("some were changed meanwhile and are left as they are").with(Code::Modified(left))
 }
 
 /// COPYUID (RFC 4315 §3), unless nothing was copied.

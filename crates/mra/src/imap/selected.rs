@@ -215,8 +215,9 @@ impl Driver {
         Ok(Status::ok("nothing more is new"))
     }
 
-    /// What is new for a client that idles. A mailbox that does not answer has no news; they come when it does.
-    pub(super) async fn tell_idling(&mut self) {
+    /// What is new, for a client that idles or after a command that is done: a mailbox that does not answer has no
+    /// news then, they come when it does.
+    pub(super) async fn tell_what_is_known(&mut self) {
         if let Err(error) = self.tell_news(false).await {
             tracing::debug!(%error, "news can't be read now");
         }

@@ -336,6 +336,8 @@ async fn condstore_tells_mod_seqs_and_keeps_what_others_changed() {
         said.iter().any(|line| line.starts_with("* 2 FETCH (UID 2 FLAGS (\\Seen \\Recent) MODSEQ (")),
         "{said:?}"
     );
+    let said = talk(&mut client, "STORE 1:2 (UNCHANGEDSINCE 0) +FLAGS (\\Draft)").await;
+    assert!(said[0].starts_with("t OK [MODIFIED 1:2]"), "{said:?}");
     let said = talk(&mut client, &format!("FETCH 1:2 (FLAGS) (CHANGEDSINCE {highest})")).await;
     assert_eq!(said.len(), 3, "{said:?}");
     let said = talk(&mut client, &format!("SEARCH MODSEQ {}", highest + 100)).await;
@@ -419,4 +421,84 @@ async fn envelopes_of_ten_thousand_messages_take_one_question() {
     let said = talk(&mut client, "FETCH 1:* (UID FLAGS ENVELOPE)").await;
     assert_eq!(said.len(), 10_001);
     assert!(said[9_999].starts_with("* 10000 FETCH (UID 10000 FLAGS (\\Recent) ENVELOPE (NIL \"x\" "));
+}
+
+/// A mail program that keeps count as RFC 3501 asks of it: the uids by number, `None` where it was not told.
+struct Counting {
+    client: Client,
+    uids: Vec<Option<u32>>,
+}
+
+impl Counting {
+    async fn talk(&mut self, command: &str) {
+        // Numbers may shift only where the RFC allows it (section 7.4.1).
+        let keeps_numbers = ["FETCH", "STORE", "SEARCH"].iter().any(|name| command.starts_with(name));
+        let said = talk(&mut self.client, command).await;
+        let last = said.last().unwrap();
+        assert!(last.starts_with("t OK") || last.starts_with("t NO [EXPUNGEISSUED]"), "{command}: {said:?}");
+        for line in &said {
+            let words: Vec<&str> = line.split([' ', '(', ')']).filter(|word| !word.is_empty()).collect();
+            match words[..] {
+                ["*", count, "EXISTS"] => {
+                    let count: usize = count.parse().unwrap();
+                    assert!(count >= self.uids.len(), "{command}: {said:?}");
+                    self.uids.resize(count, None);
+                }
+                ["*", number, "EXPUNGE"] => {
+                    assert!(!keeps_numbers, "{command}: {said:?}");
+                    self.uids.remove(number.parse::<usize>().unwrap() - 1);
+                }
+                ["*", number, "FETCH", "UID", uid, ..] => {
+                    let slot = &mut self.uids[number.parse::<usize>().unwrap() - 1];
+                    let uid = uid.parse().unwrap();
+                    assert_eq!(*slot.get_or_insert(uid), uid, "{command}: {said:?}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_change_one_mailbox_count_the_same() {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    for seed in 0..8 {
+        let server = server().await;
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(Counting { client: bob_in(&server, "INBOX").await, uids: Vec::new() });
+        }
+        let mut chance = SmallRng::seed_from_u64(seed);
+        for _ in 0..150 {
+            let which = chance.random_range(0..clients.len());
+            let client = &mut clients[which];
+            let number = client.uids.len().checked_sub(1).map_or(1, |last| chance.random_range(0..=last) + 1);
+            let uid = chance.random_range(1..80);
+            let command = match chance.random_range(0..12) {
+                0..3 => {
+                    server.mailbox.deliver(BOB, "INBOX", PLAIN).await;
+                    "NOOP".to_owned()
+                }
+                _ if client.uids.is_empty() => "NOOP".to_owned(),
+                3 | 4 => format!("STORE {number} +FLAGS (\\Deleted)"),
+                5 => format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"),
+                6 => "EXPUNGE".to_owned(),
+                7 => format!("FETCH {number} (UID ENVELOPE)"),
+                8 => "FETCH 1:* (UID FLAGS)".to_owned(),
+                9 => format!("UID MOVE {uid} INBOX"),
+                10 => format!("SEARCH UID {uid}:*"),
+                _ => format!("UID FETCH {uid}:* (FLAGS)"),
+            };
+            client.talk(&command).await;
+        }
+        let folder = server.mailbox.open_folder(BOB, "INBOX", false).await.unwrap();
+        let uids: Vec<Option<u32>> = folder.messages.iter().map(|message| Some(message.uid)).collect();
+        for client in &mut clients {
+            client.talk("NOOP").await;
+            client.talk("UID FETCH 1:* (FLAGS)").await;
+            assert_eq!(client.uids, uids, "seed {seed}");
+        }
+    }
 }

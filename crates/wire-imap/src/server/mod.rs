@@ -121,6 +121,37 @@ pub enum Ask {
     Move(Copy),
 }
 
+impl Ask {
+    /// The command's name, for metrics and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Ask::Authenticate(_) => "authenticate",
+            Ask::Login(_) => "login",
+            Ask::Select(_) => "select",
+            Ask::Create(_) => "create",
+            Ask::Delete(_) => "delete",
+            Ask::Rename(_) => "rename",
+            Ask::Subscribe { .. } => "subscribe",
+            Ask::List(_) => "list",
+            Ask::Lsub(_) => "lsub",
+            Ask::Status(_) => "status",
+            Ask::Append(_) => "append",
+            Ask::Idle => "idle",
+            Ask::GetQuota(_) => "getquota",
+            Ask::GetQuotaRoot(_) => "getquotaroot",
+            Ask::Noop => "noop",
+            Ask::Close => "close",
+            Ask::Unselect => "unselect",
+            Ask::Expunge(_) => "expunge",
+            Ask::Search(_) => "search",
+            Ask::Fetch(_) => "fetch",
+            Ask::Store(_) => "store",
+            Ask::Copy(_) => "copy",
+            Ask::Move(_) => "move",
+        }
+    }
+}
+
 /// How far the client has come (RFC 3501 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
