@@ -28,8 +28,8 @@ use postroad_rpc::v1::directory_server::DirectoryServer;
 use postroad_rpc::v1::mailbox_server::MailboxServer;
 use postroad_service::{Node, StartError};
 use postroad_store::StoreError;
-use postroad_store::memory::MemoryMailboxes;
 use postroad_store_local::directory::SqliteDirectory;
+use postroad_store_local::mailbox::{LocalMailboxes, Options};
 use postroad_types::Role;
 
 use context::Context;
@@ -46,11 +46,12 @@ pub enum RunError {
 /// Runs the service until its drain has finished.
 pub async fn run(node: Node) -> Result<(), RunError> {
     let directory = Arc::new(SqliteDirectory::open(&node.config.directory_file())?);
-    let mailboxes = Arc::new(MemoryMailboxes::new());
-    let context = Arc::new(Context::new(&node, directory, mailboxes)?);
+    let mailboxes = LocalMailboxes::open(&node.config.mailbox_dir(), directory.clone(), Options::default())?;
+    let context = Arc::new(Context::new(&node, directory, Arc::new(mailboxes.clone()))?);
     serve(&node, context)?;
     node.serve_admin()?;
     let cut = node.finish().await;
+    mailboxes.close().await;
     if cut > 0 {
         tracing::info!(cut, "calls that did not end within the grace were cut");
     }

@@ -104,8 +104,31 @@ pub async fn put_account(context: &Context, request: v1::PutAccountRequest) -> R
     };
     let change = AccountChange { credentials, quota_octets: request.quota_octets, enabled: request.enabled };
     let record = context.directory.put_account(&address, change, context.now()).await.map_err(status)?;
+    furnish(context, record.id).await?;
     tracing::info!(account = %record.address, id = %record.id, "account set");
     shown_account(context, record).await
+}
+
+/// Folders with a special use (RFC 6154) that mail programs look for, made for an account that has none yet.
+const FIRST_FOLDERS: [(&str, &str); 5] = [
+    ("Drafts", "\\Drafts"),
+    ("Sent", "\\Sent"),
+    ("Junk", "\\Junk"),
+    ("Trash", "\\Trash"),
+    ("Archive", "\\Archive"),
+];
+
+async fn furnish(context: &Context, account: AccountId) -> Result<(), Status> {
+    let mailboxes = &context.mailboxes;
+    if mailboxes.folders(account).await.map_err(status)?.len() > 1 {
+        return Ok(());
+    }
+    for (name, special_use) in FIRST_FOLDERS {
+        let name = name.parse().map_err(status)?;
+        mailboxes.create_folder(account, &name, Some(special_use)).await.map_err(status)?;
+        mailboxes.subscribe(account, &name, true).await.map_err(status)?;
+    }
+    Ok(())
 }
 
 pub async fn remove_account(
@@ -113,10 +136,14 @@ pub async fn remove_account(
     request: v1::RemoveAccountRequest,
 ) -> Result<v1::RemoveAccountReply, Status> {
     let address = convert::address("address", &request.address)?;
-    let record = context.directory.remove_account(&address).await.map_err(status)?;
     if request.purge {
+        // While the directory still knows whose mail it is. Nobody logs in any more.
+        let off = AccountChange { enabled: Some(false), ..AccountChange::default() };
+        let (record, _) = context.directory.credentials(&address).await.map_err(status)?;
+        context.directory.put_account(&address, off, context.now()).await.map_err(status)?;
         context.mailboxes.purge(record.id).await.map_err(status)?;
     }
+    let record = context.directory.remove_account(&address).await.map_err(status)?;
     tracing::info!(account = %record.address, id = %record.id, purged = request.purge, "account removed");
     Ok(v1::RemoveAccountReply {})
 }
