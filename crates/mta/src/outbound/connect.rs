@@ -148,7 +148,10 @@ impl Connector {
             _ => match session.start_tls(&self.trust, policy).await {
                 Ok(()) => return Ok(session),
                 Err(StartTlsError::Refused(reply)) => format!("the server refuses it now: {reply}"),
-                Err(StartTlsError::Ended(ending)) if policy == TlsPolicy::Require => {
+                // A server that is busy says nothing about its TLS.
+                Err(StartTlsError::Ended(ending))
+                    if policy == TlsPolicy::Require || matches!(ending, Ending::Refused { .. }) =>
+                {
                     return Err(ConnectError::Ended(ending));
                 }
                 Err(StartTlsError::Failed(why)) if policy == TlsPolicy::Require => {

@@ -172,6 +172,15 @@ async fn broken_tls_is_done_without_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_server_too_busy_for_tls_gets_no_plaintext_for_it() {
+    let host = Host::start(vec![[STARTTLS, &["C: STARTTLS", "S: 421 4.3.2 busy", "close"]].concat()]).await;
+    let relay = relay(settings());
+    let report = send(&relay, &message(&["bob@b.test"], "x\r\n"), &to(&[("mx", host.address)])).await;
+    assert_eq!(results(&report), ["deferred 421 4.3.2 busy"]);
+    host.done(1).await;
+}
+
+#[tokio::test]
 async fn where_tls_is_demanded_nothing_goes_without() {
     let (tls, _) = certificate();
     let host = Host::at(
