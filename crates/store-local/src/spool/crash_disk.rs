@@ -337,7 +337,9 @@ impl DiskFile for CrashFile {
         self.with(false, |data, _| {
             let from = data.octets.get(at as usize..).unwrap_or_default();
             let count = from.len().min(octets.len());
-            octets.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            if let (Some(to), Some(from)) = (octets.get_mut(..count), from.get(..count)) {
+                to.copy_from_slice(from);
+            }
             Ok(count)
         })
     }

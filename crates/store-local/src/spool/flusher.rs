@@ -27,6 +27,8 @@ pub(super) struct Written {
     /// All messages that the group is about.
     pub(super) concerned: Vec<QueueId>,
     pub(super) flushed: Option<Answer<()>>,
+    /// How many times, when this was handed over, messages had been written anew that a failed flush concerned.
+    pub(super) restated: u64,
 }
 
 /// What happens only when it is durable.
@@ -50,11 +52,15 @@ pub(super) struct Flusher {
     pub(super) written: Arc<Mailslot<Written>>,
     pub(super) writer: Arc<Mailslot<Command>>,
     pub(super) keeper: Arc<Mailslot<()>>,
+    /// How many times that was asked for.
+    pub(super) owed: u64,
+    /// The last row of segments in which a flush failed: none in it proves those before it whole.
+    pub(super) broken_run: u32,
 }
 
 impl Flusher {
     /// Until the slot is closed and all is durable.
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         let mut waiting: Vec<Written> = Vec::new();
         let mut arrived = Vec::new();
         let mut flush_by = None;
@@ -76,7 +82,7 @@ impl Flusher {
     }
 
     /// Makes everything that was written durable, in the order of the segments, and answers.
-    fn flush(&self, waiting: &mut Vec<Written>) {
+    fn flush(&mut self, waiting: &mut Vec<Written>) {
         // Where each segment ends that has something to flush; few, and in order.
         let mut ends: Vec<(Arc<Segment>, u32)> = Vec::new();
         for (segment, end) in waiting.iter().filter_map(|written| written.place.as_ref()) {
@@ -97,33 +103,42 @@ impl Flusher {
         }
     }
 
-    fn flush_segment(&self, segment: &Segment, end: u32) -> Result<(), StoreError> {
+    fn flush_segment(&mut self, segment: &Segment, end: u32) -> Result<(), StoreError> {
         let name = file_name(segment.number);
         if segment.is_suspect() {
             return Err(StoreError::Unavailable(format!("an earlier flush of segment {name} failed")));
         }
         match segment.file.sync() {
             Ok(()) => {
-                segment.durable.fetch_max(end, Ordering::AcqRel);
+                if segment.header.run != self.broken_run {
+                    segment.durable.fetch_max(end, Ordering::AcqRel);
+                }
                 Ok(())
             }
             Err(error) => {
                 // Asking again would be answered well although the octets may be lost: the segment is left.
                 segment.suspect.store(true, Ordering::Release);
+                self.broken_run = segment.header.run;
                 tracing::error!(segment = name, %error, "flushing the spool failed; going on with another segment");
                 Err(StoreError::io(format_args!("flushing segment {name} of the spool"), &error))
             }
         }
     }
 
-    fn take_in(&self, groups: impl Iterator<Item = Written>) {
+    fn take_in(&mut self, groups: impl Iterator<Item = Written>) {
         let mut answers = Vec::new();
+        // Not all that was recorded before these asked is durable.
+        let mut too_early = Vec::new();
         let mut refused = Vec::new();
         let mut chunks = Vec::new();
         {
             let mut state = self.shared.state();
             for group in groups {
-                answers.extend(group.flushed);
+                if group.restated == self.owed {
+                    answers.extend(group.flushed);
+                } else {
+                    too_early.extend(group.flushed);
+                }
                 for accepted in group.accepted {
                     chunks.extend(accepted.chunks);
                     match accepted.durable {
@@ -149,19 +164,22 @@ impl Flusher {
         }
         drop(chunks);
         answers.into_iter().for_each(|answer| drop(answer.send(Ok(()))));
+        let failed = || StoreError::Unavailable("an earlier flush of the spool failed".into());
+        too_early.into_iter().for_each(|answer: Answer<()>| drop(answer.send(Err(failed()))));
         if !refused.is_empty() {
+            self.owed += 1;
             let ids = refused.iter().map(|(id, _)| id.clone()).collect();
             let _ = self.writer.put(Command::Restate(ids));
             let error =
                 StoreError::Unavailable("a part of the message could not be flushed to the spool".into());
             refused.into_iter().for_each(|(_, answer)| drop(answer.send(Err(error.clone()))));
         }
-        if self.shared.has_idle_head() {
+        if self.shared.idle_head().is_some() {
             let _ = self.keeper.put(());
         }
     }
 
-    fn refuse(&self, groups: impl Iterator<Item = Written>, error: &StoreError) {
+    fn refuse(&mut self, groups: impl Iterator<Item = Written>, error: &StoreError) {
         let mut ids = Vec::new();
         let mut answers = Vec::new();
         for group in groups {
@@ -169,6 +187,7 @@ impl Flusher {
             answers.extend(group.flushed);
             answers.extend(group.accepted.into_iter().map(|accepted| accepted.answer));
         }
+        self.owed += 1;
         // At the end of the spool nobody takes this any more; then the log's own rules have to do.
         let _ = self.writer.put(Command::Restate(ids));
         answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));

@@ -13,7 +13,9 @@
 //! - `durable` says up to which offset this segment was known to be durable when the record was written. A
 //!   hole before that offset is damage; a hole behind it is what a crash leaves of writes that nobody was
 //!   promised.
-//! - `run` is the number of the first segment of the process that wrote it.
+//! - `run` is the number of the first segment of a row, written by one process, none of which was abandoned
+//!   after a failed write or flush. Segments are flushed in their order; so what is durable in one proves the
+//!   earlier ones of its row whole.
 //!
 //! Checksums are CRC-32 (IEEE). Two are kept, so that a good header finds the next record behind a damaged
 //! payload, and a payload's sum can be made before its place is known.

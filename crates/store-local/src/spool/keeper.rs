@@ -104,23 +104,18 @@ impl Keeper {
 
     /// Gives back the oldest segments, as long as nobody needs them.
     fn give_back(&self) -> Result<(), Halt> {
-        let mut flushed = false;
-        while self.shared.has_idle_head() {
-            if !flushed {
-                // The records by which the messages left become durable before the messages go.
-                self.ask(Command::Flush)?;
-                flushed = true;
+        while let Some(head) = self.shared.idle_head() {
+            // Who needs it is known only when all that was written to it is durable and taken in: a message
+            // may be on its way. And the records by which its messages left become durable before they go.
+            self.ask(Command::Flush)?;
+            if self.shared.idle_head().is_none_or(|still| still.number != head.number) {
+                continue;
             }
-            let head = {
-                let mut state = self.shared.state();
-                let idle = state.segments.len() > 1;
-                let head = state.segments.first_entry().filter(|head| idle && head.get().users == 0);
-                head.map(|head| head.remove().segment)
-            };
-            let Some(head) = head else { break };
+            // It counts until it is gone for good; were a later one to go before it, what is dead would return.
             self.stock.retire(&head).map_err(|error| {
                 StoreError::io(format_args!("giving back segment {}", file_name(head.number)), &error)
             })?;
+            self.shared.state().segments.remove(&head.number);
         }
         Ok(())
     }

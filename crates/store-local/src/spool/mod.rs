@@ -120,8 +120,14 @@ impl LogSpool {
         let stopping = Arc::new(AtomicBool::new(false));
         let appending =
             Writer::new(shared.clone(), writer.clone(), written.clone(), stock.clone(), nudges.clone());
-        let flushing =
-            Flusher { shared: shared.clone(), written, writer: writer.clone(), keeper: nudges.clone() };
+        let flushing = Flusher {
+            shared: shared.clone(),
+            written,
+            writer: writer.clone(),
+            keeper: nudges.clone(),
+            owed: 0,
+            broken_run: 0,
+        };
         let keeping = Keeper {
             shared: shared.clone(),
             nudges: nudges.clone(),

@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use postroad_store::StoreError;
 use postroad_store::queue::{Outcome, QueueTable};
@@ -43,7 +42,6 @@ struct Read {
     /// The highest offset that was ever known to be durable.
     durable: u32,
     holes: Vec<(u32, u32)>,
-    records: u64,
 }
 
 /// A message that points to a body which is not there.
@@ -84,11 +82,9 @@ pub(super) fn recover(disk: &Arc<dyn Disk>, repair: bool) -> Result<Recovered, S
         let octets = read_whole(&*file).map_err(doing)?;
         match SegmentHeader::decode(&octets) {
             Ok(header) if header.number == number => {
-                let read = replay.segment(header, file, &octets);
-                if read.records > 0 || !read.holes.is_empty() {
-                    segments.insert(number, read);
-                    continue;
-                }
+                // An empty one too: it goes when its turn comes.
+                segments.insert(number, replay.segment(header, file, &octets));
+                continue;
             }
             Err(BadHeader::Version(version)) => {
                 return Err(StoreError::Invalid(format!(
@@ -140,11 +136,9 @@ impl Replay {
             sealed: false,
             durable: SEGMENT_HEADER_OCTETS as u32,
             holes: Vec::new(),
-            records: 0,
         };
         frame::scan(octets, &header, |found| match found {
             Found::Record { at, header: record, payload } => {
-                read.records += 1;
                 read.durable = read.durable.max(record.durable);
                 read.sealed |= record.kind == Kind::Seal;
                 if self.record(header.number, at, &record, payload).is_err() {
@@ -255,10 +249,15 @@ fn judge(
             proven.insert(read.header.run, *number);
         }
     }
-    let was_durable = |number: u32, at: u32| {
-        segments.get(&number).is_none_or(|read| {
+    // An empty one proves nothing: it may be a file that was made ready in vain.
+    let written = |read: &Read| read.end > SEGMENT_HEADER_OCTETS as u32 || !read.holes.is_empty();
+    let oldest = segments.iter().find(|(_, read)| written(read)).map_or(u32::MAX, |(number, _)| *number);
+    let was_durable = |number: u32, at: u32| match segments.get(&number) {
+        Some(read) => {
             at < read.durable || proven.get(&read.header.run).is_some_and(|proven| number < *proven)
-        })
+        }
+        // Segments are given back in their order: before the oldest, what it held was not needed any more.
+        None => number >= oldest,
     };
     for (number, read) in segments {
         for (from, to) in &read.holes {
@@ -344,13 +343,7 @@ fn into_state(table: QueueTable<Stored>, segments: BTreeMap<u32, Read>, found: S
     }
     let mut state = State::new(table, found);
     for (number, read) in segments {
-        let segment = Arc::new(Segment {
-            number,
-            salt: read.header.salt,
-            file: read.file,
-            durable: AtomicU32::new(read.end),
-            suspect: AtomicBool::new(false),
-        });
+        let segment = Arc::new(Segment::new(read.header, read.file));
         let users = users.get(&number).copied().unwrap_or_default();
         state.segments.insert(number, SegmentUse { segment, users, octets: u64::from(read.end) });
     }

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 
 use super::codec::Extent;
 use super::disk::{Disk, DiskFile};
-use super::frame::{self, RECORD_HEADER_OCTETS, RecordHeader};
+use super::frame::{self, RECORD_HEADER_OCTETS, RecordHeader, SEGMENT_HEADER_OCTETS, SegmentHeader};
 use super::settings::SpoolSettings;
 
 /// Events that a slow watcher may be behind.
@@ -27,7 +27,7 @@ const MESSAGE_OVERHEAD_OCTETS: u64 = 512;
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) number: u32,
-    pub(super) salt: u64,
+    pub(super) header: SegmentHeader,
     pub(super) file: Arc<dyn DiskFile>,
     /// Up to here it is known to be durable.
     pub(super) durable: AtomicU32,
@@ -36,6 +36,12 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// An empty one.
+    pub(super) fn new(header: SegmentHeader, file: Arc<dyn DiskFile>) -> Self {
+        let durable = AtomicU32::new(SEGMENT_HEADER_OCTETS as u32);
+        Segment { number: header.number, header, file, durable, suspect: AtomicBool::new(false) }
+    }
+
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect.load(Ordering::Acquire)
     }
@@ -212,10 +218,12 @@ impl Shared {
         }
     }
 
-    /// Whether the oldest segment is needed by nobody, and is not the one being written.
-    pub(super) fn has_idle_head(&self) -> bool {
+    /// The oldest segment, if no message that was taken in needs it and it is not the one being written.
+    pub(super) fn idle_head(&self) -> Option<Arc<Segment>> {
         let state = self.state();
-        state.segments.len() > 1 && state.segments.first_key_value().is_some_and(|(_, used)| used.users == 0)
+        let written = state.segments.len() > 1;
+        let (_, used) = state.segments.first_key_value().filter(|(_, used)| written && used.users == 0)?;
+        Some(used.segment.clone())
     }
 
     /// Whether new mail of so many octets may come in.
@@ -246,7 +254,7 @@ impl Shared {
             .read_at(u64::from(extent.record_at), &mut octets)
             .map_err(|error| StoreError::io(format!("reading message {id} from {name}"), &error))?;
         octets.truncate(count);
-        let header = RecordHeader::read(&octets, segment.salt, extent.record_at);
+        let header = RecordHeader::read(&octets, segment.header.salt, extent.record_at);
         let payload = octets.get(RECORD_HEADER_OCTETS..).unwrap_or_default();
         if !header.is_some_and(|header| {
             header.length as usize == payload.len() && header.payload_crc == frame::payload_crc(&[payload])

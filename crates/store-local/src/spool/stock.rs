@@ -3,11 +3,10 @@
 //! whose blocks are only reserved.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::Disk;
-use super::frame::{SEGMENT_HEADER_OCTETS, SegmentHeader};
+use super::frame::SegmentHeader;
 use super::state::{Segment, file_name};
 
 /// The file kept for reuse.
@@ -17,7 +16,6 @@ pub(super) const SPARE: &str = "spare";
 pub(super) struct Stock {
     disk: Arc<dyn Disk>,
     segment_octets: u64,
-    run: u32,
     shelf: Mutex<Shelf>,
 }
 
@@ -25,14 +23,16 @@ pub(super) struct Stock {
 struct Shelf {
     ready: Option<Arc<Segment>>,
     next: u32,
+    /// As in [`SegmentHeader::run`].
+    run: u32,
     has_spare: bool,
 }
 
 impl Stock {
     /// Segments are numbered from `run` on.
     pub(super) fn new(disk: Arc<dyn Disk>, segment_octets: u64, run: u32) -> Self {
-        let shelf = Mutex::new(Shelf { ready: None, next: run, has_spare: false });
-        Stock { disk, segment_octets, run, shelf }
+        let shelf = Mutex::new(Shelf { ready: None, next: run, run, has_spare: false });
+        Stock { disk, segment_octets, shelf }
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -52,9 +52,22 @@ impl Stock {
     pub(super) fn take(&self) -> io::Result<Arc<Segment>> {
         let mut shelf = self.shelf();
         match shelf.ready.take() {
-            Some(ready) => Ok(ready),
+            Some(ready) if ready.number >= shelf.run => Ok(ready),
+            Some(ready) => {
+                // Made ready before a segment was abandoned.
+                let header = SegmentHeader { number: ready.number, run: ready.number, ..ready.header };
+                shelf.run = ready.number;
+                ready.file.write_at(0, &header.encode()).and_then(|()| ready.file.sync())?;
+                Ok(Arc::new(Segment::new(header, ready.file.clone())))
+            }
             None => self.make(&mut shelf),
         }
+    }
+
+    /// A segment was abandoned: those that follow prove nothing about it.
+    pub(super) fn begin_run(&self) {
+        let mut shelf = self.shelf();
+        shelf.run = shelf.next;
     }
 
     fn make(&self, shelf: &mut Shelf) -> io::Result<Arc<Segment>> {
@@ -69,20 +82,14 @@ impl Stock {
         };
         // From here on the number is used up, whatever happens: a name is never given twice.
         shelf.next += 1;
-        let header = SegmentHeader { number, run: self.run, recycled, salt: rand::random() };
+        let header = SegmentHeader { number, run: shelf.run, recycled, salt: rand::random() };
         let finished = file.write_at(0, &header.encode()).and_then(|()| file.sync());
         if let Err(error) = finished.and_then(|()| self.disk.sync_directory()) {
             // Room is given back; if that fails too, the next start removes the file.
             let _ = self.disk.remove(&name);
             return Err(error);
         }
-        Ok(Arc::new(Segment {
-            number,
-            salt: header.salt,
-            file,
-            durable: AtomicU32::new(SEGMENT_HEADER_OCTETS as u32),
-            suspect: AtomicBool::new(false),
-        }))
+        Ok(Arc::new(Segment::new(header, file)))
     }
 
     /// Takes a segment out of the spool that nobody needs any more. When this returned it does not come back
@@ -91,11 +98,15 @@ impl Stock {
         let mut shelf = self.shelf();
         let name = file_name(segment.number);
         let whole = segment.file.length().is_ok_and(|length| length == self.segment_octets);
-        if whole && !shelf.has_spare && !segment.is_suspect() {
-            self.disk.rename(&name, SPARE)?;
-            shelf.has_spare = true;
+        let taken_out = if whole && !shelf.has_spare && !segment.is_suspect() {
+            self.disk.rename(&name, SPARE).map(|()| shelf.has_spare = true)
         } else {
-            self.disk.remove(&name)?;
+            self.disk.remove(&name)
+        };
+        match taken_out {
+            // Done at an earlier try, of which the flush failed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
         }
         self.disk.sync_directory()
     }

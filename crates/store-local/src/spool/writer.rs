@@ -130,6 +130,8 @@ pub(super) struct Writer {
     restate: Vec<QueueId>,
     /// Groups that could not be written.
     refused_groups: u64,
+    /// Commands to write messages anew that were carried out, or wait in `restate`.
+    restated: u64,
 }
 
 impl Writer {
@@ -153,6 +155,7 @@ impl Writer {
             concerned: Vec::new(),
             restate: Vec::new(),
             refused_groups: 0,
+            restated: 0,
         }
     }
 
@@ -185,6 +188,8 @@ impl Writer {
             Command::Restate(ids) => {
                 self.write_group();
                 self.restate.extend(ids);
+                self.restated += 1;
+                self.stock.begin_run();
                 // A suspect segment is left; when no other is to be had, the next one begins with these.
                 if let Err(error) = self.make_room(0).and_then(|()| self.write_anew()) {
                     tracing::error!(%error, "queued messages wait to be written anew after a failed flush");
@@ -192,7 +197,11 @@ impl Writer {
             }
             Command::Flush(answer) => {
                 self.write_group();
-                self.hand_over(Some(answer));
+                let whole = if self.restate.is_empty() { Ok(()) } else { self.make_room(0) };
+                match whole {
+                    Ok(()) => self.hand_over(Some(answer)),
+                    Err(error) => drop(answer.send(Err(error))),
+                }
             }
         }
     }
@@ -346,7 +355,11 @@ impl Writer {
         };
         let at = open.position + self.group.len() as u32;
         let durable = open.segment.durable.load(Ordering::Acquire);
-        RecordHeader { kind, length, durable, payload_crc }.put(&mut self.group, open.segment.salt, at);
+        RecordHeader { kind, length, durable, payload_crc }.put(
+            &mut self.group,
+            open.segment.header.salt,
+            at,
+        );
         pieces.iter().for_each(|piece| self.group.extend_from_slice(piece));
         Ok((open.segment.number, at))
     }
@@ -361,11 +374,15 @@ impl Writer {
             if (fits || at == SEGMENT_HEADER_OCTETS) && !open.segment.is_suspect() {
                 return Ok(());
             }
-            if !open.segment.is_suspect() {
+            if open.segment.is_suspect() {
+                if self.write_group() {
+                    self.leave_segment();
+                }
+            } else {
                 self.put(Kind::Seal, &[], 0, frame::payload_crc(&[]))?;
-            }
-            if self.write_group() {
-                self.leave_segment();
+                if self.write_group() {
+                    self.open = None;
+                }
             }
         }
         self.begin_segment()
@@ -373,7 +390,8 @@ impl Writer {
 
     fn leave_segment(&mut self) {
         self.open = None;
-        let _ = self.keeper.put(());
+        // Not a good end: what follows says nothing of this segment.
+        self.stock.begin_run();
     }
 
     fn begin_segment(&mut self) -> Result<(), StoreError> {
@@ -524,7 +542,7 @@ impl Writer {
         let accepted = std::mem::take(&mut self.accepted);
         let concerned = std::mem::take(&mut self.concerned);
         // The flusher's slot is closed by nobody but this thread, at its end.
-        let _ = self.flusher.put(Written { place, accepted, concerned, flushed });
+        let _ = self.flusher.put(Written { place, accepted, concerned, flushed, restated: self.restated });
     }
 
     /// A graceful end: all is durable, and the segment says so.
