@@ -69,6 +69,9 @@ pub const IMAP_ERRORS_MAX: u32 = 20;
 pub const IMAP_FETCH_HELD_OCTETS_MAX: u64 = 1024 * 1024;
 /// Structures of large messages that a session remembers.
 pub const IMAP_STRUCTURES_MAX: usize = 8;
+/// A client that idles hears something at least so often, in seconds: less than routers in between remember a
+/// silent connection.
+pub const IMAP_IDLE_ALIVE_SECONDS: u64 = 240;
 /// Items of one FETCH.
 pub const IMAP_FETCH_ITEMS_MAX: usize = 256;
 /// Keys of one SEARCH.
@@ -183,9 +186,9 @@ pub const DIRECTORY_CACHE_ENTRIES_MAX: usize = 50_000;
 /// Recipients of one transaction with another host: RFC 5321 §4.5.3.1.8 makes every server take 100.
 pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Messages under lease at a time: what the queue runner holds in memory.
-pub const QUEUE_ACTIVE_MAX: usize = 4096;
+pub const QUEUE_ACTIVE_MAX: usize = 20_000;
 /// Of these, jobs that wait for one destination; more are put off so that others are not held up.
-pub const QUEUE_DESTINATION_WAITING_MAX: usize = 1024;
+pub const QUEUE_DESTINATION_WAITING_MAX: usize = 10_000;
 /// A lease on a message, in seconds; longer than the slowest transaction.
 pub const QUEUE_LEASE_SECONDS: u64 = 4 * 3600;
 /// Octets of a message's header that are looked into for Received, Date, Message-ID, From and Bcc.

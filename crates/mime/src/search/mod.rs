@@ -15,11 +15,11 @@ use crate::{date, encoded_word, header};
 
 /// A string that is looked for, case-folded once.
 #[derive(Clone, Debug)]
-pub struct Needle(Finder<'static>);
+pub struct Needle(Box<Finder<'static>>);
 
 impl Needle {
     pub fn new(text: &str) -> Self {
-        Needle(Finder::new(&text::fold(text)).into_owned())
+        Needle(Box::new(Finder::new(&text::fold(text)).into_owned()))
     }
 
     fn is_in(&self, folded: &str) -> bool {

@@ -81,3 +81,27 @@ impl Watch {
         self.retry_after = (self.retry_after * 2).min(RETRY_LAST);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::testing::{FakeLogins, FakeMailbox};
+
+    #[tokio::test]
+    async fn a_watch_comes_back_with_the_mailbox_and_says_that_news_may_be_missed() {
+        let account = FakeLogins::ACCOUNT;
+        let mailbox = Arc::new(FakeMailbox::new());
+        mailbox.is_down.store(true, Ordering::Relaxed);
+        let mut watch = Watch::start(mailbox.clone(), account).await;
+        assert!(!watch.stands());
+        mailbox.is_down.store(false, Ordering::Relaxed);
+        let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap();
+        assert_eq!(next, Change::Unknown);
+        assert!(watch.stands());
+        mailbox.deliver(account, "INBOX", "Subject: x\r\n\r\n").await;
+        let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap();
+        assert!(matches!(next, Change::Folder { name, .. } if name == "INBOX"));
+    }
+}

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::counter;
-use postroad_types::AccountId;
-use postroad_wire_imap::{Ask, Config, Output, Server, Status};
+use postroad_types::{AccountId, limits};
+use postroad_wire_imap::{Ask, Config, Output, Server, Status, Untagged};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -19,6 +20,7 @@ use crate::login::{Login, LoginExchange};
 use crate::mailbox::{Change, MailboxError};
 
 const READ_OCTETS: usize = 16 * 1024;
+const IDLE_ALIVE: Duration = Duration::from_secs(limits::IMAP_IDLE_ALIVE_SECONDS);
 
 /// Serves one client until it goes, is sent away, or the connection fails.
 pub async fn serve(conn: ClientConn, context: Arc<Context>) {
@@ -113,6 +115,7 @@ impl Driver {
         let drain = self.context.drain.clone();
         let login_until = Instant::now() + self.context.config.login_timeout;
         let mut heard_at = Instant::now();
+        let mut alive_at = Instant::now();
         let mut leaving = false;
         loop {
             if drain.is_stopping() && !leaving {
@@ -124,9 +127,10 @@ impl Driver {
                     return self.conn.close().await;
                 }
                 self.act(output).await?;
+                alive_at = Instant::now();
                 if !self.idling {
                     // A command may have taken long: the client's silence is counted from its answer on.
-                    heard_at = Instant::now();
+                    heard_at = alive_at;
                 }
             }
             self.conn.flush().await?;
@@ -149,6 +153,10 @@ impl Driver {
                     }
                 }
                 () = tokio::time::sleep_until(deadline) => self.server.timed_out(),
+                () = tokio::time::sleep_until(alive_at + IDLE_ALIVE), if self.idling => {
+                    alive_at = Instant::now();
+                    self.server.untagged(&Untagged::Condition(Status::ok("still here")));
+                }
                 () = drain.stopping(), if !leaving => {}
             }
         }
