@@ -374,7 +374,10 @@ impl Session {
         transaction.tell(&self.steps, Some(&id), &self.inbound.trace_log);
         let step = self.step("accepted").with("from", &sender).with("recipients", count);
         if let Err(error) = self.inbound.queue.accept(message, envelope).await {
-            return refusal(&error);
+            let reply = refusal(&error);
+            let step = TraceEvent { trace_id: trace, name: "not accepted".to_owned(), ..step };
+            self.inbound.trace_log.record(step.queue_id(&id).with("reply", &reply));
+            return reply;
         }
         let took = begun.elapsed();
         metrics::histogram!("postroad_mta_commit_seconds").record(took.as_secs_f64());

@@ -52,15 +52,11 @@ impl Queue {
         }
         self.set_to_work();
         for (job, why) in refused {
-            let seen = match why {
-                Refusal::Closed(seen) => seen,
-                Refusal::Busy => Attempt {
-                    at: self.now(),
-                    host: SELF.to_owned(),
-                    reply: reply(451, (4, 4, 5), "too much mail waits for this destination already"),
-                },
-            };
-            self.put_off(job, &seen).await;
+            match why {
+                Refusal::Closed(seen) => self.defer(&job.pass, &job.recipients, &seen).await,
+                Refusal::Busy => self.postpone(&job.pass, &job.recipients).await,
+            }
+            self.end_part(&job.pass).await;
         }
     }
 
@@ -94,7 +90,8 @@ impl Queue {
             self.end_part(&job.pass).await;
             if let Some(seen) = seen {
                 for waiting in back {
-                    self.put_off(waiting, &seen).await;
+                    self.defer(&waiting.pass, &waiting.recipients, &seen).await;
+                    self.end_part(&waiting.pass).await;
                 }
             }
             match next {
@@ -102,12 +99,6 @@ impl Queue {
                 None => return,
             }
         }
-    }
-
-    /// Defers a job that does not run.
-    async fn put_off(self: &Arc<Self>, job: Job, seen: &Attempt) {
-        self.defer(&job.pass, &job.recipients, seen).await;
-        self.end_part(&job.pass).await;
     }
 
     /// Tries a job and settles it.

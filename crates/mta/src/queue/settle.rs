@@ -9,9 +9,11 @@ use postroad_types::{Address, DeliveryResult, Reply};
 
 use super::pass::Pass;
 use super::{Queue, SELF};
-use crate::clock::after;
+use crate::clock::{after, between};
 use crate::consignment::{Outcome, reply};
 
+/// What finds too much before it waits so long.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// A record that storage does not take is offered again, so often, with growing waits: forgetting a success
 /// would mean to deliver twice.
 const RECORD_TRIES: u32 = 8;
@@ -32,7 +34,8 @@ impl Queue {
                     pass.state(|state| state.ended += 1);
                 }
                 DeliveryResult::Deferred(reply) => {
-                    let wait = self.settings.backoff.wait(recipient.attempts, &mut rand::rng());
+                    let age = between(pass.message.accepted_at, now);
+                    let wait = self.settings.backoff.wait(recipient.attempts, age, &mut rand::rng());
                     let next_attempt_at = after(now, wait).min(pass.message.expires_at);
                     self.tell(pass, "deferred", &recipient.address, &host, &reply, Some(wait));
                     let attempt = attempt(reply);
@@ -68,6 +71,24 @@ impl Queue {
         let outcome =
             Outcome { result: DeliveryResult::Deferred(attempt.reply.clone()), host: attempt.host.clone() };
         self.settle(pass, indices.iter().map(|index| (*index, outcome.clone())).collect()).await;
+    }
+
+    /// Puts recipients off because too much else waits for the same destination: nothing was tried, and nobody
+    /// needs to hear of it.
+    pub(super) async fn postpone(&self, pass: &Arc<Pass>, indices: &[usize]) {
+        let now = self.now();
+        let change = |index: &usize| {
+            let recipient = pass.recipient(*index)?;
+            let busy = || Attempt {
+                at: now,
+                host: SELF.to_owned(),
+                reply: reply(451, (4, 4, 5), "too much mail waits for this destination already"),
+            };
+            let attempt = recipient.last.clone().unwrap_or_else(busy);
+            Some(Change::Defer { index: *index, attempt, next_attempt_at: after(now, BUSY_WAIT) })
+        };
+        metrics::counter!("postroad_mta_postponed_total").increment(1);
+        self.record(pass, indices.iter().filter_map(change).collect()).await;
     }
 
     /// Applies changes under the pass's lease.

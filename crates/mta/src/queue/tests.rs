@@ -54,7 +54,7 @@ async fn five_days_of_retries_end_in_a_bounce() {
     for pair in waits.windows(2) {
         assert!(pair[1] <= 1801.0, "a wait of {} s", pair[1]);
     }
-    assert!(waits[4] > 600.0 && waits.len() > 230, "{} attempts, {waits:?}", attempts.len());
+    assert!(waits[7] > 600.0 && waits.len() > 230, "{} attempts, {waits:?}", attempts.len());
 
     let notices = notices(&world);
     assert_eq!(notices.len(), 2, "one warning, one bounce");
