@@ -1,11 +1,12 @@
 //! From the configuration to a server that answers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use postroad_config::Rotation as ConfiguredRotation;
 use postroad_rpc::Server;
 use postroad_rpc::v1::cache_server::CacheServer;
@@ -25,6 +26,12 @@ use crate::zone::{Hosted, ZoneErrors, ZoneSource};
 
 /// How often what is over is dropped from the cache.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+
+/// Where no name server of the Internet is.
+const LOOPBACK: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+];
 
 /// Why the server did not start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -136,8 +143,13 @@ fn resolver(
     if config.allow.is_empty() {
         return Ok(None);
     }
+    let mut deny_servers = config.deny_servers.clone();
     let root = match &config.root_hints {
-        None => Delegation::internet_root(),
+        None => {
+            // Whoever delegates to our own machine wants us to ask services that are not for strangers.
+            deny_servers.extend(LOOPBACK);
+            Delegation::internet_root()
+        }
         Some(file) => {
             let text =
                 std::fs::read(file).map_err(|error| DnsError::HintsFile { file: file.clone(), error })?;
@@ -147,7 +159,7 @@ fn resolver(
     let network = Network::new(config.source.clone());
     let rules = Rules {
         port: config.upstream_port,
-        deny_servers: config.deny_servers.clone(),
+        deny_servers,
         ipv4: true,
         ipv6: network.has_ipv6() || config.source.iter().any(IpAddr::is_ipv6),
         query_timeout: config.query_timeout,

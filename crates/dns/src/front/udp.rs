@@ -55,7 +55,9 @@ pub async fn serve(socket: UdpSocket, engine: Arc<Engine>, drain: Drain) {
                 }
             }
         }
-        for _ in 0..BATCH {
+        let mut left = BATCH;
+        while left > 0 {
+            left -= 1;
             let (octets, path) = match port.try_recv(&mut request) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -80,7 +82,9 @@ pub async fn serve(socket: UdpSocket, engine: Arc<Engine>, drain: Drain) {
                 }
             }
         }
-        tokio::task::yield_now().await;
+        if left == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

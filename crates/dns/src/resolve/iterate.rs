@@ -175,7 +175,7 @@ impl Iteration {
             let best = if budget { round.best(context) } else { None };
             let lookup = match best {
                 Some((_, false)) => None,
-                _ if budget && depth < DNS_LOOKUP_DEPTH_MAX => self.next_lookup(),
+                _ if budget && depth < DNS_LOOKUP_DEPTH_MAX => self.next_lookup(context.rules),
                 _ => None,
             };
             if let Some((name, rtype)) = lookup {
@@ -215,13 +215,15 @@ impl Iteration {
     }
 
     /// The name server whose address should be looked up next, and the type of address.
-    fn next_lookup(&mut self) -> Option<(Name, Rtype)> {
+    fn next_lookup(&mut self, rules: &Rules) -> Option<(Name, Rtype)> {
         let (goal, below) = self.goals.split_last_mut()?;
         let round = goal.round.as_mut()?;
         if round.glueless >= DNS_GLUELESS_PER_ZONE_MAX * 2 {
             return None;
         }
-        for candidate in round.candidates.iter_mut().filter(|candidate| candidate.addresses.is_empty()) {
+        let unusable =
+            |candidate: &&mut Candidate| candidate.addresses.iter().all(|address| !rules.allows(address.ip));
+        for candidate in round.candidates.iter_mut().filter(unusable) {
             // Its address is only to be had from the zone itself, whose servers are what is looked for.
             if candidate.name.is_at_or_below(&round.zone) {
                 continue;

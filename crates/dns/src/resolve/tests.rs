@@ -260,6 +260,26 @@ async fn a_name_server_without_glue_is_looked_up() {
 }
 
 #[tokio::test]
+async fn a_server_whose_glue_cannot_be_used_is_looked_up() {
+    let scene = scene();
+    scene.host(
+        [192, 0, 2, 1],
+        Host::Lies(Box::new(|ask| {
+            let (cut, server, glue) = if ask.name.to_string().ends_with("other.") {
+                ("other.", "ns.other.", ("ns.other.", RecordType::A, "192.0.2.7"))
+            } else {
+                ("test.", "ns.other.", ("ns.other.", RecordType::AAAA, "2001:db8::7"))
+            };
+            let mut message = lie(ask, &[], &[(cut, RecordType::NS, server), glue]);
+            message.metadata.authoritative = false;
+            message
+        })),
+    );
+    scene.host([192, 0, 2, 7], Host::Serves(zones(&[("other.", OTHER), ("test.", TEST)])));
+    assert_eq!(scene.ask("mx.alpha.test", Rtype::A).await, "NOERROR mx.alpha.test. 300 IN A 192.0.2.25");
+}
+
+#[tokio::test]
 async fn zones_that_serve_each_other_end_in_servfail() {
     let scene = scene();
     assert_eq!(scene.ask("host.round.test", Rtype::A).await, "SERVFAIL");
