@@ -33,7 +33,7 @@ pub enum SectionText {
 pub enum Located {
     /// The section is this range, which may be empty.
     Whole(Range<usize>),
-    /// The section is those fields of the header in this range that [`select_fields`] picks.
+    /// The section is those fields of the header in this range that [`Section::select_fields`] picks.
     FieldsOf(Range<usize>),
 }
 
