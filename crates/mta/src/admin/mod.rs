@@ -62,7 +62,10 @@ impl QueueService {
             return Err(Status::not_found("no message in the queue fits"));
         }
         tracing::info!(?order, messages = changed.len(), "an operator changed the queue");
-        self.queue.hurry();
+        match order {
+            Order::Release | Order::Retry | Order::Expire => self.queue.hurry(),
+            Order::Hold | Order::Remove => {}
+        }
         let queue_ids = changed.iter().map(ToString::to_string).collect();
         Ok(Response::new(v1::ChangeReply { queue_ids }))
     }
@@ -197,7 +200,12 @@ impl QueueContract for QueueService {
         let bare = |kind: Kind| v1::QueueEvent { kind: kind.into(), message: None, queue_id: String::new() };
         let service = self.clone();
         let rest = stream::unfold((events, service), move |(mut events, service)| async move {
-            let event = match events.recv().await {
+            let event = tokio::select! {
+                // A watcher must not hold up the end of the service.
+                () = service.queue.stopping() => return None,
+                event = events.recv() => event,
+            };
+            let event = match event {
                 Ok(event) => service.event(event).await,
                 Err(RecvError::Lagged(_)) => bare(Kind::Lost),
                 Err(RecvError::Closed) => return None,

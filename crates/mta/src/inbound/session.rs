@@ -202,7 +202,10 @@ impl Session {
                     return Err(io::Error::other("there is no certificate"));
                 };
                 let acceptor = tls.acceptor();
-                self.conn.start_tls(&acceptor).await?;
+                if let Err(error) = self.conn.start_tls(&acceptor).await {
+                    tracing::info!(client = %self.client.peer, port = self.door.name(), %error, "no TLS with a client");
+                    return Ok(false);
+                }
                 // RFC 3207 §4.2: nothing that was learned in clear counts any more.
                 self.client.account = None;
                 self.login.abort();

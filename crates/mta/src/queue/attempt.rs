@@ -2,15 +2,17 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use postroad_store::spool::Attempt;
-use postroad_types::DeliveryResult;
+use postroad_types::{DeliveryResult, limits};
 use tokio::time::Instant;
 
 use super::pass::Pass;
 use super::ready::{Contact, Refusal};
 use super::{Queue, SELF};
+use crate::clock::after;
 use crate::consignment::{Consignment, Content, DeliveryError, Outcome, Report, reply};
 use crate::route::Destination;
 
@@ -104,7 +106,9 @@ impl Queue {
     /// Tries a job and settles it.
     async fn attempt(self: &Arc<Self>, job: &Job) -> Contact {
         let consignment = self.consignment(job);
-        if consignment.recipients.is_empty() {
+        let longest = Duration::from_secs(limits::RELAY_SECONDS_MAX);
+        if consignment.recipients.is_empty() || after(self.now(), longest) > job.pass.until {
+            // It waited so long that the lease could end under the attempt: the next lease will have it.
             return Contact::NotTried;
         }
         let trying = async {

@@ -113,7 +113,8 @@ impl Queue {
         let limits = Limits {
             running_max: settings.deliveries_max,
             waiting_max: limits::QUEUE_DESTINATION_WAITING_MAX,
-            closed_for: settings.backoff.first,
+            // What was put off when it closed finds it open again.
+            closed_for: settings.backoff.first / 2,
         };
         Arc::new(Queue {
             spool: parts.spool,
@@ -167,6 +168,11 @@ impl Queue {
     pub fn hurry(&self) {
         self.ready().reopen();
         self.wake();
+    }
+
+    /// Ends when the queue is told to stop.
+    pub async fn stopping(&self) {
+        self.stop.cancelled().await;
     }
 
     fn now(&self) -> Micros {

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use postroad_store::spool::{Attempt, Lease, QueuedMessage, QueuedRecipient, RecipientState};
+use postroad_store::spool::{Attempt, Lease, Micros, QueuedMessage, QueuedRecipient, RecipientState};
 use postroad_types::Address;
 
 /// A message under lease.
@@ -12,6 +12,8 @@ use postroad_types::Address;
 pub struct Pass {
     pub message: QueuedMessage,
     pub token: u64,
+    /// The lease ends then.
+    pub until: Micros,
     parts: AtomicUsize,
     state: Mutex<State>,
 }
@@ -50,11 +52,17 @@ impl Pass {
                 _ => {}
             }
         }
-        Pass { message, token: lease.token, parts: AtomicUsize::new(1), state: Mutex::new(state) }
+        Pass {
+            message,
+            token: lease.token,
+            until: lease.until,
+            parts: AtomicUsize::new(1),
+            state: Mutex::new(state),
+        }
     }
 
     /// Recipients that are due, by index.
-    pub fn due(&self, now: i64) -> impl Iterator<Item = (usize, &QueuedRecipient)> {
+    pub fn due(&self, now: Micros) -> impl Iterator<Item = (usize, &QueuedRecipient)> {
         let due = move |r: &QueuedRecipient| r.state == RecipientState::Waiting && r.next_attempt_at <= now;
         self.message.recipients.iter().enumerate().filter(move |(_, r)| due(r))
     }

@@ -99,7 +99,9 @@ impl<J> Ready<J> {
         now: Instant,
     ) -> Result<(), (J, Refusal)> {
         if self.lanes.len() >= LANES_MAX {
-            self.lanes.retain(|_, lane| !lane.is_idle() || lane.closed.is_some());
+            self.lanes.retain(|_, lane| {
+                !lane.is_idle() || lane.closed.as_ref().is_some_and(|(until, _)| now < *until)
+            });
         }
         let entry = self.lanes.entry(lane.clone()).or_insert_with(|| Lane {
             waiting: VecDeque::new(),

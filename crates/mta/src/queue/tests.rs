@@ -225,3 +225,23 @@ async fn a_stop_waits_for_what_is_in_flight_and_starts_nothing_new() {
     assert_eq!(world.hosts.received().len(), 1);
     assert_eq!(world.messages().await.len(), 1, "the other one waits for the next start");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_to_one_destination_goes_out_at_its_pace_and_holds_nobody_up() {
+    let world = world().await;
+    *world.hosts.takes.lock().unwrap() = Duration::from_millis(100);
+    let flood = limits::QUEUE_DESTINATION_WAITING_MAX + 1000;
+    for n in 0..flood {
+        world.send(&[&format!("u{n}@one.test")]).await;
+    }
+    world.send(&["carol@beta.test"]).await;
+    let begun = Instant::now();
+    while !world.hosts.received().contains(&"carol@beta.test".to_owned()) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(begun.elapsed() < Duration::from_secs(2), "held up by the flood");
+    }
+    let took = world.until_empty().await.as_secs();
+    assert_eq!(world.hosts.received().len(), flood + 1);
+    // 20 connections, a tenth of a second each; postponed ones come back within seconds.
+    assert!(took < (flood as u64 / 200) + 15, "{took} s");
+}

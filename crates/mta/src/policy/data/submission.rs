@@ -16,7 +16,7 @@ pub fn complete(head: &[u8], sender: &ReversePath, host: &str, id: &QueueId, now
         has_date |= field.is("Date");
         has_id |= field.is("Message-ID");
         has_from |= field.is("From");
-        if field.is("Bcc") {
+        if field.is("Bcc") || field.is("Resent-Bcc") {
             hidden.push((field.offset, field.offset + field.whole.len()));
         }
     }
