@@ -30,7 +30,7 @@ pub struct PausedClock(tokio::time::Instant);
 
 #[cfg(test)]
 impl PausedClock {
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         PausedClock(tokio::time::Instant::now())
     }
 }

@@ -213,7 +213,7 @@ pub async fn world_with(settings: Settings) -> World {
         .alias("list@alpha.test", &["bob@alpha.test", "carol@beta.test"]);
     let cached = Arc::new(CachedDirectory::new(directory.clone()));
     let spool = MemorySpool::new();
-    let clock = PausedClock::new();
+    let clock = PausedClock::start();
     let (hosts, mda) = (Arc::new(Peers::default()), Arc::new(Peers::default()));
     let dir = tempfile::tempdir().unwrap();
     let trace_log = TraceLog::open(dir.path(), 1 << 20, Role::Mta, "mx.alpha.test").unwrap();

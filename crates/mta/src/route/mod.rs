@@ -60,8 +60,11 @@ pub struct Router {
     dns: Arc<dyn DnsLookup>,
     own: OwnHost,
     port: u16,
-    kept: Mutex<HashMap<Box<str>, (Arc<Routed>, Instant)>>,
+    kept: Mutex<HashMap<Box<str>, Kept>>,
 }
+
+/// A route, and until when it may be used.
+type Kept = (Arc<Routed>, Instant);
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
