@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use postroad_rpc::v1;
 use postroad_rpc::v1::fetch_reply::Item;
@@ -19,6 +20,8 @@ use crate::fault::status;
 
 /// Answers that wait for the caller to take them.
 const AHEAD: usize = 16;
+/// Messages whose first octets are read before their turn.
+const READ_AHEAD: usize = 8;
 
 struct Fetch {
     mailboxes: Arc<dyn MailboxStore>,
@@ -50,10 +53,20 @@ pub async fn start(
     }
     let (replies, stream) = mpsc::channel(AHEAD);
     let length = if request.length == 0 { u64::MAX } else { request.length };
-    let fetch = Fetch { mailboxes, account, folder, part, offset: request.offset, length, replies };
+    let fetch = Arc::new(Fetch { mailboxes, account, folder, part, offset: request.offset, length, replies });
+    let reader = fetch.clone();
+    // First octets are read ahead, so that many small messages do not wait for the disk one after the other.
+    let firsts = futures_util::stream::iter(found).map(move |one| {
+        let reader = reader.clone();
+        async move {
+            let first = reader.read(&one, 0).await;
+            (one, first)
+        }
+    });
+    let mut firsts = firsts.buffered(READ_AHEAD);
     tokio::spawn(async move {
-        for one in found {
-            if fetch.message(&one).await.is_err() {
+        while let Some((one, first)) = firsts.next().await {
+            if fetch.message(&one, first).await.is_err() {
                 return;
             }
         }
@@ -66,14 +79,14 @@ fn reply(item: Item) -> v1::FetchReply {
 }
 
 impl Fetch {
-    async fn message(&self, message: &MessageInfo) -> Result<(), Gone> {
-        // The first octets before anything is said: a message that is gone by now is left out.
-        let mut octets = match self.read(message, 0).await {
-            Err(StoreError::NotFound(_)) => return Ok(()),
-            other => other,
-        };
+    async fn message(&self, message: &MessageInfo, first: Result<Bytes, StoreError>) -> Result<(), Gone> {
+        // Before anything is said: a message that is gone by now is left out.
+        if matches!(first, Err(StoreError::NotFound(_))) {
+            return Ok(());
+        }
         self.say(Item::Info(info(message))).await?;
         let mut sent = 0;
+        let mut octets = first;
         loop {
             match octets {
                 Ok(chunk) if chunk.is_empty() => return self.say(Item::End(true)).await,
@@ -91,18 +104,24 @@ impl Fetch {
         }
     }
 
-    /// The octets behind `sent`, at most a chunk; empty at the end of what was asked for.
-    async fn read(&self, message: &MessageInfo, sent: u64) -> Result<bytes::Bytes, StoreError> {
-        let left = self.length.saturating_sub(sent);
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(limits::BODY_CHUNK_OCTETS);
-        if length == 0 {
-            return Ok(bytes::Bytes::new());
-        }
+    /// The octets behind `sent`, at most a chunk of the message, or the header at once; empty at the end of what
+    /// was asked for.
+    async fn read(&self, message: &MessageInfo, sent: u64) -> Result<Bytes, StoreError> {
         let offset = self.offset.saturating_add(sent);
+        let left = self.length.saturating_sub(sent);
         if self.part == Part::Header {
+            if sent > 0 {
+                return Ok(Bytes::new());
+            }
             let header = self.mailboxes.header(self.account, &self.folder, message.uid).await?;
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(header.len());
-            return Ok(header.slice(from..(from + length).min(header.len())));
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(header.len() - from);
+            return Ok(header.slice(from..from + length));
+        }
+        let left = left.min(message.size_octets.saturating_sub(offset));
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(limits::BODY_CHUNK_OCTETS);
+        if length == 0 {
+            return Ok(Bytes::new());
         }
         self.mailboxes.read(self.account, &self.folder, message.uid, offset, length).await
     }
