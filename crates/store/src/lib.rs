@@ -16,6 +16,7 @@
 pub mod contract;
 pub mod directory;
 pub mod error;
+pub mod faulty;
 pub mod mailbox;
 pub mod memory;
 pub mod queue;

@@ -376,7 +376,7 @@ mod tests {
         ];
         let recipient = |n: usize| QueuedRecipient {
             address: ["b@Beta.test", "\"a b\"@[192.0.2.1]", "δοκιμή@παράδειγμα.gr"][n % 3].parse().unwrap(),
-            original: (n % 2 == 0).then(|| "rfc822;x".into()),
+            original: n.is_multiple_of(2).then(|| "rfc822;x".into()),
             state: states[n % 5],
             attempts: n as u32,
             next_attempt_at: i64::MIN + n as i64,

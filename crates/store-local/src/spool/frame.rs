@@ -287,7 +287,10 @@ mod tests {
         segment.extend_from_slice(payload);
     }
 
-    fn found(segment: &[u8], header: &SegmentHeader) -> (Vec<Vec<u8>>, Vec<(u32, u32)>, (u32, bool)) {
+    /// Payloads, holes, and the end with whether it is torn.
+    type All = (Vec<Vec<u8>>, Vec<(u32, u32)>, (u32, bool));
+
+    fn found(segment: &[u8], header: &SegmentHeader) -> All {
         let (mut records, mut holes, mut end) = (vec![], vec![], (0, false));
         scan(segment, header, |found| match found {
             Found::Record { payload, .. } => records.push(payload.to_vec()),

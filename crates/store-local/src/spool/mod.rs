@@ -107,6 +107,15 @@ impl LogSpool {
     pub fn open_on(disk: Arc<dyn Disk>, settings: SpoolSettings) -> Result<Arc<Self>, StoreError> {
         let settings = settings.bounded();
         let recovered = recovery::recover(&disk, true)?;
+        let (counts, found) = (recovered.state.table.counts(), &recovered.state.found);
+        let (torn_tails, damaged) = (found.torn_tails, found.damaged.len());
+        tracing::info!(
+            messages = counts.messages,
+            octets = counts.octets,
+            torn_tails,
+            damaged,
+            "the spool was read"
+        );
         let stock = Arc::new(Stock::new(disk.clone(), settings.segment_octets, recovered.run));
         let shared = Arc::new(Shared::new(disk, settings, recovered.state));
         // A full disk is no reason not to open: what is queued must be delivered to make room.
