@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use postroad_config::{BareNewline, Mta};
 use postroad_rpc::Server;
 use postroad_rpc::v1::queue_server::QueueServer;
-use postroad_service::{BindError, Gate, Listener, Node, StartError};
+use postroad_service::{BindError, Drain, Gate, Listener, Node, StartError};
 use postroad_store::StoreError;
 use postroad_store::spool::Spool;
 use postroad_store_local::spool::{LogSpool, SpoolSettings};
@@ -33,6 +34,9 @@ use crate::route::{HickoryLookup, OwnHost, Router};
 
 /// Deliveries to mda at a time: enough to share its flushes.
 const MAILBOX_DELIVERIES_MAX: usize = 64;
+
+/// Between two looks at how much is queued.
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
 
 /// The role cannot start or go on. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +155,7 @@ async fn serve(node: &Node, inbound: Arc<Inbound>, queue: Arc<Queue>, doors: [(D
         let queue = queue.clone();
         async move { queue.run().await }
     });
+    node.drain.spawn(measure(queue.clone(), node.drain.clone()));
     node.drain.stopping().await;
     // Messages whose body is coming in now are still accepted, into the spool; they go out at the next start.
     let (cut, ()) = tokio::join!(node.drain.finish(), queue.stop(node.drain.grace()));
@@ -164,6 +169,22 @@ async fn serve(node: &Node, inbound: Arc<Inbound>, queue: Arc<Queue>, doors: [(D
     accepting.wait().await;
     if let Err(error) = runner.await {
         tracing::error!(%error, "the queue runner ended early");
+    }
+}
+
+/// How much is queued, for the metrics, until the drain's first step.
+async fn measure(queue: Arc<Queue>, drain: Drain) {
+    loop {
+        if let Ok(report) = queue.spool().report().await {
+            metrics::gauge!("postroad_mta_queue_messages").set(report.messages as f64);
+            metrics::gauge!("postroad_mta_queue_recipients").set(report.recipients as f64);
+            metrics::gauge!("postroad_mta_queue_octets").set(report.octets as f64);
+            metrics::gauge!("postroad_mta_queue_damaged").set(report.damaged.len() as f64);
+        }
+        tokio::select! {
+            () = drain.stopping() => return,
+            () = tokio::time::sleep(MEASURE_EVERY) => {}
+        }
     }
 }
 
