@@ -48,6 +48,13 @@ impl<T> Mailslot<T> {
         self.filled.notify_one();
     }
 
+    /// Nobody will take anything any more: what waits is dropped, so that whoever waits for an answer hears.
+    fn abandon(&self) {
+        self.close();
+        let left = std::mem::take(&mut self.lock().waiting);
+        drop(left);
+    }
+
     /// All that waits, in `into`, which must be empty. Waits for something until `deadline`.
     /// `false` when closed and empty.
     pub(super) fn take(&self, into: &mut Vec<T>, deadline: Option<Instant>) -> bool {
@@ -73,5 +80,48 @@ impl<T> Mailslot<T> {
                 }
             };
         }
+    }
+}
+
+/// Abandons a slot when its taker ends, be it by a panic.
+#[derive(Debug)]
+pub(super) struct Taker<T>(pub(super) std::sync::Arc<Mailslot<T>>);
+
+impl<T> Drop for Taker<T> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_waits_is_taken_at_once_and_in_order() {
+        let slot = Mailslot::new();
+        (0..3).for_each(|n| slot.put(n).unwrap());
+        let mut taken = Vec::new();
+        assert!(slot.take(&mut taken, None));
+        assert_eq!(taken, [0, 1, 2]);
+        taken.clear();
+        assert!(slot.take(&mut taken, Some(Instant::now())), "late, but not closed");
+        assert!(taken.is_empty());
+        slot.put(3).unwrap();
+        slot.close();
+        assert_eq!(slot.put(4), Err(4));
+        assert!(slot.take(&mut taken, None));
+        taken.clear();
+        assert!(!slot.take(&mut taken, None));
+    }
+
+    #[test]
+    fn what_nobody_takes_any_more_is_dropped() {
+        let slot = std::sync::Arc::new(Mailslot::new());
+        let thing = std::sync::Arc::new(());
+        slot.put(thing.clone()).unwrap();
+        drop(Taker(slot.clone()));
+        assert_eq!(std::sync::Arc::strong_count(&thing), 1);
+        assert!(slot.put(thing).is_err());
     }
 }

@@ -60,7 +60,7 @@ use codec::Extent;
 use disk::ReadOnlyDisk;
 use flusher::Flusher;
 use keeper::Keeper;
-use mailslot::Mailslot;
+use mailslot::{Mailslot, Taker};
 use state::Shared;
 use stock::Stock;
 use upload::Upload;
@@ -131,7 +131,7 @@ impl LogSpool {
             Writer::new(shared.clone(), writer.clone(), written.clone(), stock.clone(), nudges.clone());
         let flushing = Flusher {
             shared: shared.clone(),
-            written,
+            written: written.clone(),
             writer: writer.clone(),
             keeper: nudges.clone(),
             owed: 0,
@@ -146,9 +146,20 @@ impl LogSpool {
         };
         let mut spool =
             LogSpool { shared, writer, keeper: nudges, stock, stopping, threads: Vec::with_capacity(3) };
+        // Should one panic, those who wait for it hear that the spool is closed.
+        let (commands, flushes) = (spool.writer.clone(), written.clone());
+        let appending = move || {
+            let _commands = Taker(commands);
+            appending.run();
+        };
+        let commands = spool.writer.clone();
+        let flushing = move || {
+            let _both = (Taker(flushes), Taker(commands));
+            flushing.run();
+        };
         // Should one not start, dropping `spool` ends the others.
-        spool.start("spool-write", move || appending.run())?;
-        spool.start("spool-flush", move || flushing.run())?;
+        spool.start("spool-write", appending)?;
+        spool.start("spool-flush", flushing)?;
         spool.start("spool-keep", move || keeping.run())?;
         let _ = spool.keeper.put(());
         Ok(Arc::new(spool))
