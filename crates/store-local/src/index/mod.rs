@@ -87,6 +87,8 @@ pub(crate) fn failed(error: rusqlite::Error) -> StoreError {
 #[derive(Debug)]
 pub struct Index {
     connection: Connection,
+    /// That of the next commit, unless it is changed.
+    durability: Durability,
     /// Whether the file says that it was not closed in order.
     marked_open: bool,
 }
@@ -117,7 +119,10 @@ impl Index {
         };
         let clean: bool =
             connection.query_row("SELECT clean FROM state", [], |row| row.get(0)).map_err(failed)?;
-        Ok(Opened { index: Index { connection, marked_open: !clean }, clean })
+        Ok(Opened {
+            index: Index { connection, durability: Durability::InOrder, marked_open: !clean },
+            clean,
+        })
     }
 
     pub fn db(&self) -> &Connection {
@@ -154,7 +159,10 @@ impl Index {
         durability: Durability,
         change: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        sqlite::set_durability(&self.connection, durability).map_err(failed)?;
+        if self.durability != durability {
+            sqlite::set_durability(&self.connection, durability).map_err(failed)?;
+            self.durability = durability;
+        }
         let behavior = rusqlite::TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior).map_err(failed)?;
         let value = change(&transaction)?;

@@ -165,7 +165,10 @@ struct Batch {
     /// Repeats of what is planned: index into `planned`.
     repeats: Vec<(usize, oneshot::Sender<Result<Stored, StoreError>>)>,
     keys: HashMap<[u8; 16], usize>,
+    /// Of this batch.
     octets: u64,
+    /// What the account held before it.
+    used_before: Option<u64>,
 }
 
 struct Touched {
@@ -250,7 +253,11 @@ impl Batch {
             Content::Draft(draft) => draft.size_octets(),
         };
         if item.mail.quota_octets != 0 {
-            let used_octets = index::usage(w.db()?)?.octets + self.octets;
+            let before = match self.used_before {
+                Some(octets) => octets,
+                None => *self.used_before.insert(index::usage(w.db()?)?.octets),
+            };
+            let used_octets = before + self.octets;
             if used_octets.saturating_add(size_octets) > item.mail.quota_octets {
                 return Err(StoreError::OverQuota { used_octets, limit_octets: item.mail.quota_octets });
             }

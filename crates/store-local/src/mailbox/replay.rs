@@ -17,9 +17,12 @@ use crate::maildir::file_name::Tags;
 use crate::maildir::place::{Draft, path_of};
 use crate::maildir::{home, listing};
 
+/// Mails with their octets.
+type Mails = Vec<(Mail, Vec<u8>)>;
+
 /// Applies records to the mailboxes under `root`, before anybody uses them.
 pub fn apply(root: &Path, records: Vec<Record>) -> Result<(), StoreError> {
-    let mut by_home: HashMap<(PathBuf, u64), Vec<(Mail, Vec<u8>)>> = HashMap::new();
+    let mut by_home: HashMap<(PathBuf, u64), Mails> = HashMap::new();
     for (mail, octets) in record::in_force(records) {
         by_home.entry((mail.home.clone(), mail.account)).or_default().push((mail, octets));
     }

@@ -12,8 +12,10 @@
 //! # drop(spool);
 //! ```
 
+pub mod mailbox;
 pub mod spool;
 
+pub use mailbox::FaultyMailboxes;
 pub use spool::FaultySpool;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
