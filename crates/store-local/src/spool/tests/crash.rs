@@ -15,7 +15,7 @@ use crate::spool::crash_disk::{Chance, CrashDisk, Fault};
 use crate::spool::{LogSpool, SpoolSettings};
 
 /// Seeds tried, each with several cuts.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 120;
 const CUTS_PER_SEED: usize = 3;
 
 /// What we know of one message.
