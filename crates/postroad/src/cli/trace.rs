@@ -148,7 +148,7 @@ pub fn render(steps: &[v1::Step]) -> String {
                 0 => String::new(),
                 us => format!("{:.1} ms", us as f64 / 1000.0),
             };
-            let fields: Vec<String> = step.fields.iter().map(|field| shown(field)).collect();
+            let fields: Vec<String> = step.fields.iter().map(shown).collect();
             out.push_str(&format!(
                 "  {at:>9.1} ms  {:<nodes$}  {:<3}  {}  {took:>9}  {}\n",
                 step.node,
