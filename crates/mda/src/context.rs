@@ -32,11 +32,12 @@ impl Context {
         directory: Arc<dyn DirectoryStore>,
         mailboxes: Arc<dyn MailboxStore>,
     ) -> Result<Context, StoreError> {
-        let intake_dir = node.config.node.state_dir.join("intake");
+        let state_dir = &node.config.node.state_dir;
+        let intake_dir = state_dir.join("intake");
         crate::intake::prepare(&intake_dir)?;
         let config = node.config.mda.clone();
         Ok(Context {
-            passwords: Passwords::new(config.password_checks_max)?,
+            passwords: Passwords::new(config.password_checks_max, &state_dir.join("login-secret"))?,
             throttle: Throttle::default(),
             intake_dir,
             directory,

@@ -176,3 +176,6 @@ impl v1::directory_server::Directory for Service {
         manage::remove_alias(&self.context, request.into_inner()).await.map(Response::new)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,8 @@ const READERS_KEPT: usize = 2;
 /// the same tick of the file system's clock.
 const LISTED_AGAIN: Duration = Duration::from_secs(60);
 
+const PRUNED_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 pub struct Account {
     home: PathBuf,
     /// Before the writer, so that its connection is closed last and takes the log into the database.
@@ -182,6 +184,7 @@ pub struct Writer {
     keywords: HashMap<i64, Keywords>,
     listed: HashMap<i64, Instant>,
     pub folders_seen_at: Option<SystemTime>,
+    pruned_at: Option<Instant>,
     #[cfg(test)]
     pub abandoned: bool,
     /// Where a test lets the process die.
@@ -215,6 +218,7 @@ impl Writer {
             keywords: HashMap::new(),
             listed: HashMap::new(),
             folders_seen_at: None,
+            pruned_at: None,
             #[cfg(test)]
             abandoned: false,
             #[cfg(test)]
@@ -225,11 +229,21 @@ impl Writer {
         }
         sync::folders(&mut writer)?;
         super::folders::remove_leftovers(&writer.home.join("tmp"))?;
-        let before = now() - Micros::from(DELIVERY_KEYS_DAYS) * 86_400_000_000;
-        if messages::has_delivered_before(writer.db()?, before)? {
-            writer.index()?.commit(|db| messages::prune_delivered(db, before))?;
-        }
+        writer.prune_keys()?;
         Ok(writer)
+    }
+
+    /// Forgets delivery keys that nobody will repeat any more, once a day.
+    pub fn prune_keys(&mut self) -> Result<(), StoreError> {
+        if self.pruned_at.is_some_and(|at| at.elapsed() < PRUNED_EVERY) {
+            return Ok(());
+        }
+        self.pruned_at = Some(Instant::now());
+        let before = now() - Micros::from(DELIVERY_KEYS_DAYS) * 86_400_000_000;
+        if messages::has_delivered_before(self.db()?, before)? {
+            self.index()?.commit(|db| messages::prune_delivered(db, before))?;
+        }
+        Ok(())
     }
 
     pub fn index(&mut self) -> Result<&mut Index, StoreError> {

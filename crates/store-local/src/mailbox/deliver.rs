@@ -199,7 +199,7 @@ impl Batch {
         for item in items {
             self.plan(w, item);
         }
-        if let Err(error) = self.carry_out(w, journal) {
+        if let Err(error) = w.prune_keys().and_then(|()| self.carry_out(w, journal)) {
             for planned in &mut self.planned {
                 planned.failure.get_or_insert_with(|| error.clone());
             }
