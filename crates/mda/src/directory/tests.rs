@@ -93,6 +93,9 @@ impl Scene {
     }
 }
 
+/// Mechanism, initial response, responses.
+type Try<'a> = (&'a str, Option<&'a [u8]>, &'a [&'a [u8]]);
+
 fn failure(reply: &Reply) -> Option<Reason> {
     match reply {
         Reply::Failure(failure) => Some(failure.reason()),
@@ -104,7 +107,7 @@ fn failure(reply: &Reply) -> Option<Reason> {
 async fn plain_and_login_with_and_without_an_initial_response() {
     let scene = Scene::new().await;
     let plain: &[u8] = b"\0Bob@Beta.test\0secret";
-    let tries: [(&str, Option<&[u8]>, &[&[u8]]); 5] = [
+    let tries: [Try<'_>; 5] = [
         ("PLAIN", Some(plain), &[]),
         ("plain", None, &[plain]),
         ("PLAIN", Some(b"bob@beta.test\0bob@beta.test\0secret"), &[]),
