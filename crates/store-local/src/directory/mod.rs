@@ -10,10 +10,11 @@
 //!   directory is never replaced by an empty one: that would refuse all mail for all users.
 //! - The disk is full: the change fails with [`StoreError::Unavailable`], lookups go on.
 //!
-//! Roads not taken: a lookup table in memory (one process could hold it, several replicas on one database
-//! could not).
+//! Lookups are remembered ([`memory`]), since this process alone writes the file: an address is asked for at
+//! RCPT and again at delivery, and the same ones come all day.
 
 pub mod credentials;
+mod memory;
 mod queries;
 mod schema;
 mod worker;
@@ -47,8 +48,15 @@ impl SqliteDirectory {
 #[async_trait]
 impl DirectoryStore for SqliteDirectory {
     async fn look_up(&self, address: &Address) -> Result<Entry, StoreError> {
+        let memory = self.worker.memory();
+        let asked = match memory.find(address) {
+            Ok(entry) => return Ok(entry),
+            Err(asked) => asked,
+        };
         let address = address.clone();
-        self.worker.read(move |db| queries::look_up(db, &address)).await
+        let entry = self.worker.read(move |db| queries::look_up(db, &address)).await?;
+        memory.keep(asked, entry.clone());
+        Ok(entry)
     }
 
     async fn account(&self, id: AccountId) -> Result<AccountRecord, StoreError> {

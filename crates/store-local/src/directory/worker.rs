@@ -7,6 +7,7 @@ use postroad_store::StoreError;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::memory::Memory;
 use super::schema::MIGRATIONS;
 use crate::sqlite::{self, Durability, store_error};
 
@@ -20,6 +21,7 @@ pub struct Worker {
     path: PathBuf,
     jobs: mpsc::Sender<Job>,
     readers: Arc<Mutex<Vec<Connection>>>,
+    memory: Arc<Memory>,
 }
 
 impl Worker {
@@ -42,7 +44,11 @@ impl Worker {
             .name("directory-writer".into())
             .spawn(write)
             .map_err(|e| StoreError::io("starting the directory's writer", &e))?;
-        Ok(Worker { path: path.to_owned(), jobs, readers: Arc::default() })
+        Ok(Worker { path: path.to_owned(), jobs, readers: Arc::default(), memory: Arc::default() })
+    }
+
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Runs a change in one transaction, which is rolled back when it fails.
@@ -52,9 +58,13 @@ impl Worker {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
+        let memory = self.memory.clone();
         let job: Job = Box::new(move |connection| {
+            let result = in_transaction(connection, change);
+            // Also where it failed: better asked once too often.
+            memory.forget();
             // Nobody waits any more when the caller was dropped; the change is made all the same.
-            let _ = answer.send(in_transaction(connection, change));
+            let _ = answer.send(result);
         });
         let gone = || StoreError::Unavailable("the directory's writer has ended".into());
         self.jobs.send(job).map_err(|_| gone())?;

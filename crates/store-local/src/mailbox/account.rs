@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::Flock;
 use postroad_store::StoreError;
-use postroad_store::mailbox::{DELIVERY_KEYS_DAYS, FolderName, MailboxEvent};
+use postroad_store::mailbox::{DELIVERY_KEYS_DAYS, FolderName, MailboxEvent, Usage};
 use postroad_store::spool::Micros;
 use postroad_types::AccountId;
 use rusqlite::Connection;
@@ -32,6 +32,8 @@ const READERS_KEPT: usize = 2;
 /// the same tick of the file system's clock.
 const LISTED_AGAIN: Duration = Duration::from_secs(60);
 
+/// What an account holds is asked of the index again after so long: another program may have made room.
+const LOOKED_AGAIN: Duration = Duration::from_secs(5);
 const PRUNED_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 pub struct Account {
@@ -40,6 +42,7 @@ pub struct Account {
     readers: Mutex<Vec<Connection>>,
     writer: Arc<tokio::sync::Mutex<Writer>>,
     queue: Mutex<Queue>,
+    usage: Mutex<LastUsage>,
     /// The index can't be used any more; the account is to be opened anew.
     damaged: AtomicBool,
 }
@@ -48,6 +51,16 @@ impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Account({})", self.home.display())
     }
+}
+
+/// What an account holds, as long as nothing has changed: it is asked for each recipient.
+#[derive(Debug, Default)]
+struct LastUsage {
+    /// Changes so far, each counted at its beginning and at its end.
+    changes: u64,
+    known: Option<Usage>,
+    /// When the index was last asked.
+    looked_at: Option<Instant>,
 }
 
 /// An answer; or the question back, because the folder is not as the index knows it.
@@ -74,6 +87,7 @@ impl Account {
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
             readers: Mutex::default(),
             queue: Mutex::default(),
+            usage: Mutex::default(),
             damaged: AtomicBool::new(false),
         })
     }
@@ -88,6 +102,29 @@ impl Account {
 
     pub fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the account holds; or how many changes there were, for [`Account::keep_usage`].
+    pub fn usage(&self) -> Result<Usage, u64> {
+        let last = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = last.looked_at.is_some_and(|at| at.elapsed() < LOOKED_AGAIN);
+        last.known.filter(|_| recent).ok_or(last.changes)
+    }
+
+    /// Keeps an answer, if nothing has changed since it was asked for.
+    pub fn keep_usage(&self, changes: u64, usage: Usage) {
+        let mut last = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.changes == changes {
+            last.known = Some(usage);
+            last.looked_at = Some(Instant::now());
+        }
+    }
+
+    /// A change begins or has ended; `known` is what the account holds then, if that is known.
+    pub fn set_changed(&self, known: Option<Usage>) {
+        let mut last = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        last.changes += 1;
+        last.known = known;
     }
 
     pub fn is_damaged(&self) -> bool {

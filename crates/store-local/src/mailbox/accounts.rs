@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::fcntl::Flock;
 use postroad_store::StoreError;
 use postroad_store::directory::DirectoryStore;
-use postroad_store::mailbox::FolderName;
+use postroad_store::mailbox::{FolderName, Usage};
 use postroad_types::AccountId;
 use rusqlite::Connection;
 use tokio::sync::OnceCell;
@@ -21,7 +21,7 @@ use super::account::{Account, Fresh, Writer};
 use super::events::Events;
 use super::read::MessageFile;
 use super::{Options, folders};
-use crate::index::FolderRow;
+use crate::index::{self, FolderRow};
 use crate::journal::{Journal, Record};
 use crate::maildir::home;
 
@@ -130,8 +130,11 @@ impl Accounts {
     {
         let account = self.get(id).await?;
         let mut writer = account.writer().await;
+        let this = account.clone();
         let result = blocking(move || {
+            this.set_changed(None);
             let result = change(&mut writer);
+            this.set_changed(None);
             // Only now may the next one look whether the index is sound.
             drop(writer);
             result
@@ -153,11 +156,26 @@ impl Accounts {
             Fresh::Changed(name, question) => (name, question),
         };
         let mut writer = account.writer().await;
+        let this = account.clone();
         let result = blocking(move || {
-            let row = writer.fresh_folder(&name)?;
-            question(writer.db()?, &row)
+            this.set_changed(None);
+            let row = writer.fresh_folder(&name);
+            this.set_changed(None);
+            question(writer.db()?, &row?)
         });
         account.look_at(result.await).await
+    }
+
+    /// What the account holds.
+    pub async fn usage(&self, id: AccountId) -> Result<Usage, StoreError> {
+        let account = self.get(id).await?;
+        let changes = match account.usage() {
+            Ok(usage) => return Ok(usage),
+            Err(changes) => changes,
+        };
+        let usage = self.read(id, &FolderName::inbox(), |db, _| index::usage(db)).await?;
+        account.keep_usage(changes, usage);
+        Ok(usage)
     }
 
     /// Reads octets of a message.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use postroad_store::StoreError;
-use postroad_store::mailbox::{BodySource, FlagChange, Flags, FolderName, MessageInfo, NewMail, Stored};
+use postroad_store::mailbox::{
+    BodySource, FlagChange, Flags, FolderName, MessageInfo, NewMail, Stored, Usage,
+};
 use tokio::sync::oneshot;
 
 use super::account::{Account, Writer, now};
@@ -145,9 +147,12 @@ async fn work_off(journal: Arc<Journal>, account: Arc<Account>) {
         if items.is_empty() {
             return;
         }
-        let journal = journal.clone();
+        let (journal, this) = (journal.clone(), account.clone());
         let stored = blocking(move || {
-            Batch::default().store(&mut writer, &journal, items);
+            let before = this.usage().ok();
+            this.set_changed(None);
+            let batch = Batch { used_before: before, ..Batch::default() };
+            batch.store(&mut writer, &journal, items, |usage| this.set_changed(usage));
             Ok(())
         });
         if let Err(error) = stored.await {
@@ -168,7 +173,7 @@ struct Batch {
     /// Of this batch.
     octets: u64,
     /// What the account held before it.
-    used_before: Option<u64>,
+    used_before: Option<Usage>,
 }
 
 struct Touched {
@@ -195,7 +200,14 @@ fn tell(answer: oneshot::Sender<Result<Stored, StoreError>>, result: Result<Stor
 }
 
 impl Batch {
-    fn store(mut self, w: &mut Writer, journal: &Journal, items: Vec<Item>) {
+    /// Answers all items, after `done` was told what the account holds now, if that is known.
+    fn store(
+        mut self,
+        w: &mut Writer,
+        journal: &Journal,
+        items: Vec<Item>,
+        done: impl FnOnce(Option<Usage>),
+    ) {
         for item in items {
             self.plan(w, item);
         }
@@ -204,6 +216,7 @@ impl Batch {
                 planned.failure.get_or_insert_with(|| error.clone());
             }
         }
+        done(self.usage_after());
         let results: Vec<Result<Stored, StoreError>> =
             self.planned.iter().map(|p| p.failure.clone().map_or(Ok(p.stored), Err)).collect();
         for (of, answer) in self.repeats {
@@ -213,6 +226,17 @@ impl Batch {
         for (planned, result) in self.planned.into_iter().zip(results) {
             tell(planned.answer, result);
         }
+    }
+
+    fn usage_after(&self) -> Option<Usage> {
+        let stored = self.planned.iter().filter(|planned| planned.failure.is_none());
+        let sizes = stored.map(|planned| planned.message.info.size_octets);
+        self.used_before.map(|before| {
+            sizes.fold(before, |usage, octets| Usage {
+                octets: usage.octets + octets,
+                messages: usage.messages + 1,
+            })
+        })
     }
 
     /// Checks one mail and gives it its numbers, or answers it at once.
@@ -254,10 +278,10 @@ impl Batch {
         };
         if item.mail.quota_octets != 0 {
             let before = match self.used_before {
-                Some(octets) => octets,
-                None => *self.used_before.insert(index::usage(w.db()?)?.octets),
+                Some(usage) => usage,
+                None => *self.used_before.insert(index::usage(w.db()?)?),
             };
-            let used_octets = before + self.octets;
+            let used_octets = before.octets + self.octets;
             if used_octets.saturating_add(size_octets) > item.mail.quota_octets {
                 return Err(StoreError::OverQuota { used_octets, limit_octets: item.mail.quota_octets });
             }

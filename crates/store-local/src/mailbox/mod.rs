@@ -275,7 +275,7 @@ impl MailboxStore for LocalMailboxes {
     }
 
     async fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
-        self.accounts.read(account, &FolderName::inbox(), |db, _| crate::index::usage(db)).await
+        self.accounts.usage(account).await
     }
 
     async fn purge(&self, account: AccountId) -> Result<(), StoreError> {
