@@ -41,10 +41,13 @@ impl Shared {
             match released {
                 Ok(()) => {
                     state.released_later.drain(..ready);
+                    state.failing = None;
                     self.turned.notify_all();
                 }
                 Err(error) => {
                     tracing::error!(%error, "mailboxes can't be made durable; the journal is kept");
+                    state.failing = Some(error);
+                    self.turned.notify_all();
                     if state.stopping {
                         return;
                     }

@@ -18,6 +18,7 @@
 //! # Failure modes
 //! - A write or flush fails: the callers that wait for it hear [`StoreError::Unavailable`], and the segment is
 //!   not written to again, since after a failed flush nobody knows what it holds.
+//! - Mailboxes can't be made durable (the disk is gone): segments pile up to a bound; then appending fails.
 //! - A record is damaged: it is passed over, a copy of the segment is kept as `damaged-…`, and the later
 //!   records count. A tail that ends in the middle was never promised to anybody and is dropped.
 //!
@@ -89,6 +90,8 @@ struct State {
     /// Oldest first.
     released_later: Vec<Arc<Segment>>,
     free: Vec<PathBuf>,
+    /// Why the last release failed, until one succeeds.
+    failing: Option<StoreError>,
     last_number: u64,
     stopping: bool,
     abandoned: bool,
@@ -175,7 +178,8 @@ impl Journal {
                 }
                 return result.map(|segment| Ticket { segment, shared: shared.clone() });
             }
-            state = if !state.busy && state.turn == turn && state.released_later.len() < SEALED_MAX {
+            let may_begin = state.has_room() || state.failing.is_some();
+            state = if !state.busy && state.turn == turn && may_begin {
                 shared.take_turn(state)
             } else {
                 shared.turned.wait(state).unwrap_or_else(PoisonError::into_inner)
@@ -202,6 +206,12 @@ impl Drop for Journal {
     }
 }
 
+impl State {
+    fn has_room(&self) -> bool {
+        self.released_later.len() < SEALED_MAX
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is whole before anything that could panic.
@@ -220,6 +230,13 @@ impl Shared {
         let turn = state.turn;
         state.turn += 1;
         state.busy = true;
+        if let Some(why) = state.failing.clone().filter(|_| !state.has_room()) {
+            // Nothing gets out of the journal: nothing more may come in.
+            state.done.insert(turn, Turn { result: Err(why), waiters });
+            state.busy = false;
+            self.turned.notify_all();
+            return state;
+        }
         let active = state.active.take();
         let reusable = if active.is_none() { state.free.pop() } else { None };
         let number = state.last_number + 1;

@@ -160,3 +160,20 @@ fn what_was_taken_back_does_not_come_back() {
     let (_, found) = open(dir.path());
     assert_eq!(uids(&found), [5]);
 }
+
+#[test]
+fn what_can_not_be_released_is_bounded_and_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    // Nothing is ever released: each segment is held by its first append.
+    let mut held = Vec::new();
+    while journal.shared.state().has_room() {
+        held.push(journal.append(vec![payload(held.len() as u32)]).unwrap());
+    }
+    let why = StoreError::Unavailable("the disk is gone".into());
+    journal.shared.state().failing = Some(why.clone());
+    assert_eq!(journal.append(vec![payload(9999)]).unwrap_err(), why);
+    journal.shared.state().failing = None;
+    drop(held);
+    drop(journal.append(vec![payload(10_000)]).unwrap());
+}
