@@ -1,7 +1,7 @@
 //! Compiles proto/postroad/v1 into Rust, without protoc.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Messages that carry a password or what proves one: their Debug is written by hand in `secret.rs`.
 const SECRETS: [&str; 5] = [
@@ -13,7 +13,8 @@ const SECRETS: [&str; 5] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Asked at run time: a checkout that has moved must not look where it was built first.
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let folder = root.join("postroad/v1");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut files: Vec<PathBuf> = Vec::new();
