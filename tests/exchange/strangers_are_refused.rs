@@ -19,6 +19,9 @@ async fn no_relay_and_no_password_in_the_clear() {
     let reply = client.command(&format!("RCPT TO:<{}>", alice.address)).await;
     assert!(reply.starts_with("250"), "{reply}");
 
+    let reply = client.command("RCPT TO:<postmaster>").await;
+    assert!(reply.starts_with("250"), "nobody is postmaster: {reply}");
+
     let mut client = Client::connect(lab.plan.socket(lab.alpha().mta, lab.plan.ports.submission)).await;
     let able = client.greet().await;
     assert!(able.contains("STARTTLS") && !able.contains("AUTH"), "{able}");

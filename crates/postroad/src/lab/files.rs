@@ -150,6 +150,7 @@ fn config(plan: &Plan, process: &Process) -> Result<Config, String> {
         config.tls.cert_file = Some(pki.join(format!("{}.pem", domain.short())));
         config.tls.key_file = Some(pki.join(format!("{}.key", domain.short())));
         config.tls.extra_ca_file = Some(plan.ca_file());
+        config.mta.postmaster = format!("postmaster@{}", domain.name);
         config.mta.resolver =
             vec![format!("{}", plan.socket(domain.resolver, ports.dns)).parse().map_err(failed)?];
     }

@@ -30,6 +30,12 @@ pub async fn make_accounts(plan: &Plan, domain: &DomainPlan) -> Result<(), Strin
         };
         directory.put_account(request).await.map_err(words)?;
     }
+    // Every domain has one (RFC 5321 section 4.5.1).
+    if let Some(person) = domain.people.first() {
+        let address = format!("postmaster@{}", domain.name);
+        let request = v1::PutAliasRequest { address, targets: vec![person.address.clone()] };
+        directory.put_alias(request).await.map_err(words)?;
+    }
     Ok(())
 }
 
