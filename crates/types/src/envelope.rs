@@ -1,7 +1,5 @@
 //! What SMTP says about a message outside of the message (RFC 5321 §2.3.1).
 
-use crate::address::{Address, ReversePath};
-
 /// The BODY parameter of MAIL FROM (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BodyKind {
@@ -11,20 +9,69 @@ pub enum BodyKind {
     BinaryMime,
 }
 
-/// Sender and recipients of a message, and what was asked for with them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    pub reverse_path: ReversePath,
-    pub recipients: Vec<Address>,
-    pub body: BodyKind,
-    /// The client said SMTPUTF8 (RFC 6531): the message may only go on to servers that know it.
-    pub smtputf8: bool,
-    /// ENVID of the client (RFC 3461), xtext undone.
-    pub envelope_id: Option<String>,
+/// What a sender asks for with MAIL beyond delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EnvelopeOptions {
+    /// RET (RFC 3461 §4.3); absent: as we like.
+    pub ret: Option<Ret>,
+    /// REQUIRETLS (RFC 8689): never without verified TLS, not even as a bounce.
+    pub require_tls: bool,
+    /// MT-PRIORITY (RFC 6710 §4): -9 to 9, greater is more urgent.
+    pub priority: i8,
+    /// BY (RFC 2852).
+    pub deliver_by: Option<DeliverBy>,
 }
 
-impl Envelope {
-    pub fn new(reverse_path: ReversePath, recipients: Vec<Address>) -> Self {
-        Envelope { reverse_path, recipients, body: BodyKind::SevenBit, smtputf8: false, envelope_id: None }
+/// How much of the message a report of failure gives back (RFC 3461 §4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ret {
+    Full,
+    Headers,
+}
+
+/// A time by which a message must have arrived (RFC 2852 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliverBy {
+    /// Microseconds since 1970-01-01 UTC.
+    pub at: i64,
+    pub mode: ByMode,
+    /// T: the sender wants to hear of hosts that do not know BY.
+    pub trace: bool,
+}
+
+/// What is done about a message that is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ByMode {
+    /// R: it is given up and returned.
+    Return,
+    /// N: its sender is told, and it is tried on.
+    Notify,
+}
+
+/// Which reports a sender wants about a recipient (NOTIFY, RFC 3461 §4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Notify {
+    /// Not said: of failures and delays, as ever.
+    #[default]
+    Unsaid,
+    Never,
+    On {
+        success: bool,
+        failure: bool,
+        delay: bool,
+    },
+}
+
+impl Notify {
+    pub fn of_success(self) -> bool {
+        matches!(self, Notify::On { success: true, .. })
+    }
+
+    pub fn of_failure(self) -> bool {
+        matches!(self, Notify::Unsaid | Notify::On { failure: true, .. })
+    }
+
+    pub fn of_delay(self) -> bool {
+        matches!(self, Notify::Unsaid | Notify::On { delay: true, .. })
     }
 }

@@ -16,7 +16,7 @@ pub mod verdict;
 
 pub use address::{Address, LocalPart, ReversePath};
 pub use domain::{Domain, Host};
-pub use envelope::{BodyKind, Envelope};
+pub use envelope::{BodyKind, ByMode, DeliverBy, EnvelopeOptions, Notify, Ret};
 pub use id::{AccountId, QueueId, TraceId};
 pub use reply::{EnhancedCode, Reply};
 pub use role::Role;
