@@ -28,7 +28,7 @@ use serde::Serialize;
 
 pub use dns::{Dns, Recursion, Rotation, Zone};
 pub use error::{ConfigError, Place, Problem};
-pub use mda::Mda;
+pub use mda::{FullMailbox, Mda};
 pub use mra::Mra;
 pub use mta::{BareNewline, Mta, TlsOutbound};
 pub use node::{Log, LogFormat, Node, Peers, Rpc, Tls, Trace};

@@ -7,6 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{listen, size};
 
+/// What a sender hears of a mailbox that is over its quota, at RCPT and at delivery alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FullMailbox {
+    /// 552: the sender knows at once, and nothing piles up in queues.
+    #[default]
+    Refuse,
+    /// 452: other hosts try again for days, in the hope that the owner makes room.
+    Defer,
+}
+
 /// `[mda]`. Which domains and accounts there are is the directory's business: `postroad domain`, `postroad account`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +37,8 @@ pub struct Mda {
     /// Quota of an account that has none of its own; 0: no bound.
     #[serde(with = "size")]
     pub quota: u64,
+    /// What a sender hears of a mailbox that is over its quota: `refuse` or `defer`.
+    pub full_mailbox: FullMailbox,
     /// Separates the name from the detail in `user+detail`; empty: no details.
     pub recipient_delimiter: String,
     /// Password checks at a time. Each takes 19 MiB and a core for some tens of milliseconds.
@@ -40,6 +53,7 @@ impl Default for Mda {
             mailbox_dir: None,
             directory_file: None,
             quota: 1 << 30,
+            full_mailbox: FullMailbox::Refuse,
             recipient_delimiter: "+".to_owned(),
             password_checks_max: 8,
         }

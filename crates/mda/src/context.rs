@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use postroad_config::Mda;
+use postroad_config::{FullMailbox, Mda};
 use postroad_service::{Clock, Drain, Node, TraceLog};
 use postroad_store::StoreError;
 use postroad_store::directory::DirectoryStore;
@@ -58,5 +58,10 @@ impl Context {
     /// The bound that holds for an account: its own, or the configuration's; 0: none.
     pub fn quota(&self, own_octets: u64) -> u64 {
         if own_octets == 0 { self.config.quota } else { own_octets }
+    }
+
+    /// Whether mail for a full mailbox is put off rather than refused.
+    pub fn defers_when_full(&self) -> bool {
+        self.config.full_mailbox == FullMailbox::Defer
     }
 }

@@ -20,4 +20,4 @@ pub use envelope::{BodyKind, ByMode, DeliverBy, EnvelopeOptions, Notify, Ret};
 pub use id::{AccountId, QueueId, TraceId};
 pub use reply::{EnhancedCode, Reply};
 pub use role::Role;
-pub use verdict::{DeliveryResult, RecipientVerdict};
+pub use verdict::{DeliveryResult, RecipientVerdict, over_quota};

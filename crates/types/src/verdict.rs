@@ -2,7 +2,7 @@
 
 use crate::address::Address;
 use crate::id::AccountId;
-use crate::reply::Reply;
+use crate::reply::{EnhancedCode, Reply};
 
 /// The directory's answer to "who is that?", asked at RCPT and again at delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +13,18 @@ pub enum RecipientVerdict {
     Alias { targets: Vec<Address> },
     /// The domain is ours, the name is not known.
     Unknown,
-    /// The mailbox is over its quota; mail is refused with 452 4.2.2 or 552 5.2.2 as set for the domain.
-    OverQuota,
+    /// The mailbox is over its quota; mail is put off with 452 4.2.2 or refused with 552 5.2.2.
+    OverQuota { try_again: bool },
     /// The domain is not ours: relayed only for authenticated senders.
     NotOurs,
+}
+
+/// What a sender hears about a full mailbox: at RCPT and after delivery the same.
+pub fn over_quota(try_again: bool, text: impl Into<String>) -> Reply {
+    match try_again {
+        true => Reply::new(452, EnhancedCode::new(4, 2, 2), text),
+        false => Reply::new(552, EnhancedCode::new(5, 2, 2), text),
+    }
 }
 
 /// What became of one recipient in one attempt.

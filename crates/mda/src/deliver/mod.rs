@@ -16,7 +16,9 @@ use postroad_service::TraceEvent;
 use postroad_store::StoreError;
 use postroad_store::directory::AccountRecord;
 use postroad_store::mailbox::{BodySource, Flags, NewMail, Stored};
-use postroad_types::{Address, DeliveryResult, EnhancedCode, QueueId, Reply, ReversePath, Role, TraceId};
+use postroad_types::{
+    Address, DeliveryResult, EnhancedCode, QueueId, Reply, ReversePath, Role, TraceId, over_quota,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::context::Context;
@@ -102,7 +104,7 @@ async fn deliver_one(
         (rejected(5, 4, 6, "this message was delivered here before: mail loop"), None)
     } else {
         match resolve::expand(&*context.directory, &context.config.recipient_delimiter, recipient).await {
-            Err(error) => (from_store(&error), None),
+            Err(error) => (from_store(&error, context.defers_when_full()), None),
             Ok(None) => (rejected(5, 1, 1, "no such user here"), None),
             Ok(Some(expansion)) => store_all(context, envelope, recipient, message, expansion).await,
         }
@@ -135,7 +137,7 @@ async fn store_all(
     for (account, detail, address) in expansion.accounts {
         match store(context, envelope, &account, detail.as_deref(), &address, message).await {
             Ok(delivered) => stored = Some(delivered),
-            Err(error) if direct => return (from_store(&error), None),
+            Err(error) if direct => return (from_store(&error, context.defers_when_full()), None),
             // One member of a list that has no room must not stop the others: it goes on as a recipient of its own.
             Err(error) => {
                 tracing::debug!(account = %account.address, %error, "handed back to the queue");
@@ -189,14 +191,18 @@ async fn store(
     Ok(v1::Delivered { account_id: account.id.0, folder: folder.to_string(), uid, uid_validity, duplicate })
 }
 
-fn from_store(error: &StoreError) -> DeliveryResult {
+fn from_store(error: &StoreError, try_again: bool) -> DeliveryResult {
     let deferred = |code: u16, subject: u16, detail: u16, text: &str| {
         DeliveryResult::Deferred(Reply::new(code, EnhancedCode::new(4, subject, detail), text))
     };
     match error {
         StoreError::OverQuota { used_octets, limit_octets } => {
             let text = format!("mailbox is full: {used_octets} of {limit_octets} octets are in use");
-            DeliveryResult::Rejected(Reply::new(552, EnhancedCode::new(5, 2, 2), text))
+            if try_again {
+                DeliveryResult::Deferred(over_quota(true, text))
+            } else {
+                DeliveryResult::Rejected(over_quota(false, text))
+            }
         }
         StoreError::Unavailable(why) => {
             tracing::error!(error = %why, "a message can't be stored");

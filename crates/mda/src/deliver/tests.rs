@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postroad_config::Config;
+use postroad_config::{Config, FullMailbox};
 use postroad_rpc::v1::deliver_request::Part;
 use postroad_rpc::v1::delivery_client::DeliveryClient;
 use postroad_rpc::v1::delivery_server::DeliveryServer;
@@ -24,10 +24,15 @@ struct Scene {
 }
 
 async fn scene() -> Scene {
+    scene_with(FullMailbox::Refuse).await
+}
+
+async fn scene_with(full_mailbox: FullMailbox) -> Scene {
     postroad_service::tls::install_provider();
     let state = tempfile::tempdir().unwrap();
     let mut config = Config::new("mx.beta.test", state.path());
     config.trace.enabled = false;
+    config.mda.full_mailbox = full_mailbox;
     let drain = Drain::new(Duration::from_secs(1));
     let node = Node::alone(Arc::new(config), Role::Mda, drain.clone()).unwrap();
     let directory = MemoryDirectory::new();
@@ -105,6 +110,14 @@ async fn each_recipient_has_a_result_of_its_own() {
     let expected =
         "Return-Path: <alice@alpha.test>\r\nDelivered-To: bob@beta.test\r\nSubject: x\r\n\r\nhello\r\n";
     assert_eq!(scene.inbox(1).await, [expected]);
+    scene.drain.cut();
+}
+
+#[tokio::test]
+async fn a_full_mailbox_is_tried_again_where_the_operator_wants_that() {
+    let mut scene = scene_with(FullMailbox::Defer).await;
+    let results = scene.deliver(ID, &["full@beta.test"], "Subject: x\r\n\r\nhello\r\n").await;
+    assert_eq!(results.iter().map(outcome).collect::<Vec<_>>(), [(452, "deferred")]);
     scene.drain.cut();
 }
 

@@ -40,7 +40,7 @@ impl Service {
                 let quota = context.quota(account.quota_octets);
                 let used = context.mailboxes.usage(account.id).await.map_err(status)?.octets;
                 if quota > 0 && used >= quota {
-                    RecipientVerdict::OverQuota
+                    RecipientVerdict::OverQuota { try_again: context.defers_when_full() }
                 } else {
                     RecipientVerdict::Local { account: account.id, detail }
                 }

@@ -1,7 +1,7 @@
 //! Stage rcpt: the promise that nothing relays for strangers, and that a recipient is refused while its sender's
 //! host still listens, instead of bounced to whoever stands in MAIL FROM.
 
-use postroad_types::{Address, RecipientVerdict, Reply, TraceId};
+use postroad_types::{Address, RecipientVerdict, Reply, TraceId, over_quota};
 use postroad_wire_smtp::codec::path::ForwardPath;
 
 use super::{Client, Policy, try_later};
@@ -28,8 +28,8 @@ impl Policy {
             Ok(RecipientVerdict::Unknown) => {
                 return Err(reply(550, (5, 1, 1), format!("<{address}>: no such recipient here")));
             }
-            Ok(RecipientVerdict::OverQuota) => {
-                return Err(reply(452, (4, 2, 2), format!("<{address}>: the mailbox is full")));
+            Ok(RecipientVerdict::OverQuota { try_again }) => {
+                return Err(over_quota(try_again, format!("<{address}>: the mailbox is full")));
             }
             Ok(RecipientVerdict::NotOurs) if self.may_relay(client) => "relay",
             Ok(RecipientVerdict::NotOurs) => {

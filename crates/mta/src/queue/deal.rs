@@ -3,7 +3,7 @@
 //! In the usual case the directory's and DNS's words are at hand and nothing is waited for; what must be asked
 //! first is asked in a task of its own, so that one slow domain holds up no other message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use postroad_store::spool::{Attempt, Change, Lease};
@@ -13,7 +13,7 @@ use super::attempt::{Job, Place};
 use super::pass::Pass;
 use super::{Queue, SELF};
 use crate::consignment::{Outcome, reply};
-use crate::route::{Route, Routed};
+use crate::route::{Found, Route};
 
 /// Recipients by the place they go to.
 #[derive(Default)]
@@ -62,11 +62,17 @@ impl Queue {
             return self.end_part(&pass).await;
         }
         let mut deal = Deal::default();
+        let mut told = HashSet::new();
         for (index, recipient) in pass.due(now) {
             match self.directory.known_ours(&recipient.address) {
                 Some(true) => deal.mailboxes.push(index),
                 Some(false) => match self.router.kept(&recipient.address.host) {
-                    Some(routed) => deal.route(index, &routed.route),
+                    Some(found) => {
+                        if told.insert(&recipient.address.host) {
+                            self.tell_questions(&pass, &found);
+                        }
+                        deal.route(index, &found.routed.route);
+                    }
                     None => deal.open.push(index),
                 },
                 None => deal.open.push(index),
@@ -111,19 +117,26 @@ impl Queue {
             }
         }
         let found = futures_util::future::join_all(domains.keys().map(|host| self.router.find(host))).await;
-        for (indices, routed) in domains.values().zip(found) {
-            self.tell_questions(pass, &routed);
+        for (indices, found) in domains.values().zip(found) {
+            self.tell_questions(pass, &found);
             for index in indices {
-                deal.route(*index, &routed.route);
+                deal.route(*index, &found.routed.route);
             }
         }
     }
 
-    fn tell_questions(&self, pass: &Pass, routed: &Routed) {
-        for question in &routed.questions {
+    /// What DNS was asked for this message; of what an earlier message asked, the MX answer and its age.
+    fn tell_questions(&self, pass: &Pass, found: &Found) {
+        let questions = &found.routed.questions;
+        let shown = if found.known_for.is_some() { 1 } else { questions.len() };
+        for question in questions.iter().take(shown) {
             let step = self.step(&pass.message, "dns");
             let step = step.with("name", &question.name).with("type", question.rtype);
-            self.trace_log.record(step.with("answer", &question.answer).took(question.took));
+            let step = step.with("answer", &question.answer);
+            self.trace_log.record(match found.known_for {
+                Some(age) => step.with("known_for_s", age.as_secs()),
+                None => step.took(question.took),
+            });
         }
     }
 

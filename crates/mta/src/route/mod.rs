@@ -41,6 +41,14 @@ pub struct Routed {
     pub ttl: Duration,
 }
 
+/// A route as it is handed out.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub routed: Arc<Routed>,
+    /// It was found so long ago, for another message; `None`: just now.
+    pub known_for: Option<Duration>,
+}
+
 /// How we would find ourselves in someone's MX records.
 #[derive(Clone, Debug)]
 pub struct OwnHost {
@@ -63,8 +71,13 @@ pub struct Router {
     kept: Mutex<HashMap<Box<str>, Kept>>,
 }
 
-/// A route, and until when it may be used.
-type Kept = (Arc<Routed>, Instant);
+/// A route that may be used again.
+#[derive(Debug)]
+struct Kept {
+    routed: Arc<Routed>,
+    found: Instant,
+    until: Instant,
+}
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,18 +92,20 @@ impl Router {
     }
 
     /// The route of a host, if it was found a short while ago.
-    pub fn kept(&self, host: &Host) -> Option<Arc<Routed>> {
+    pub fn kept(&self, host: &Host) -> Option<Found> {
         let domain = host.domain()?;
         let kept = self.kept.lock().ok()?;
-        let (routed, until) = kept.get(domain.ascii())?;
-        (*until > Instant::now()).then(|| routed.clone())
+        let Kept { routed, found, until } = kept.get(domain.ascii())?;
+        let known = || Found { routed: routed.clone(), known_for: Some(found.elapsed()) };
+        (*until > Instant::now()).then(known)
     }
 
     /// Finds the route of a host. A literal is its own route (RFC 5321 §4.1.3).
-    pub async fn find(&self, host: &Host) -> Arc<Routed> {
+    pub async fn find(&self, host: &Host) -> Found {
+        let now = |routed| Found { routed, known_for: None };
         let domain = match host {
             Host::Domain(domain) => domain,
-            Host::Literal(ip) => return Arc::new(self.literal(host, *ip)),
+            Host::Literal(ip) => return now(Arc::new(self.literal(host, *ip))),
         };
         if let Some(kept) = self.kept(host) {
             return kept;
@@ -111,17 +126,16 @@ impl Router {
         if !ttl.is_zero()
             && let Ok(mut kept) = self.kept.lock()
         {
-            let now = Instant::now();
+            let found = Instant::now();
             if kept.len() >= limits::ROUTE_CACHE_ENTRIES_MAX {
-                kept.retain(|_, (_, until)| *until > now);
+                kept.retain(|_, kept| kept.until > found);
             }
             if kept.len() < limits::ROUTE_CACHE_ENTRIES_MAX {
-                // Whoever uses the kept route asked nothing: its timeline must not say so.
-                let silent = Routed { route: routed.route.clone(), questions: Vec::new(), ttl };
-                kept.insert(domain.ascii().into(), (Arc::new(silent), now + ttl));
+                let entry = Kept { routed: routed.clone(), found, until: found + ttl };
+                kept.insert(domain.ascii().into(), entry);
             }
         }
-        routed
+        now(routed)
     }
 
     fn literal(&self, host: &Host, ip: IpAddr) -> Routed {

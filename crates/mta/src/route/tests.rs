@@ -65,7 +65,7 @@ fn router(zone: Zone) -> Router {
 }
 
 async fn route(zone: Zone, host: &str) -> Route {
-    router(zone).find(&host.parse().unwrap()).await.route.clone()
+    router(zone).find(&host.parse().unwrap()).await.routed.route.clone()
 }
 
 fn names(route: &Route) -> Vec<String> {
@@ -151,9 +151,11 @@ async fn a_route_is_kept_for_a_while_and_asked_again_after() {
     let router =
         router(Zone::default().mx("beta.test", &[(10, "a.beta.test")]).host("a.beta.test", "192.0.2.1"));
     let host: Host = "beta.test".parse().unwrap();
-    assert_eq!(router.find(&host).await.questions.len(), 3, "MX, A and AAAA were asked");
-    assert!(router.find(&host).await.questions.is_empty());
+    let found = router.find(&host).await;
+    assert_eq!((found.routed.questions.len(), found.known_for), (3, None), "MX, A and AAAA were asked");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(router.find(&host).await.known_for, Some(Duration::from_secs(2)));
     tokio::time::advance(Duration::from_secs(limits::ROUTE_CACHE_SECONDS_MAX + 1)).await;
     assert!(router.kept(&host).is_none());
-    assert_eq!(router.find(&host).await.questions.len(), 3);
+    assert_eq!(router.find(&host).await.known_for, None, "asked again");
 }

@@ -16,7 +16,9 @@ impl From<RecipientVerdict> for v1::ResolveRecipientReply {
                 targets: targets.iter().map(ToString::to_string).collect(),
             }),
             RecipientVerdict::Unknown => Verdict::Unknown(v1::UnknownRecipient {}),
-            RecipientVerdict::OverQuota => Verdict::OverQuota(v1::OverQuotaRecipient::default()),
+            RecipientVerdict::OverQuota { try_again } => {
+                Verdict::OverQuota(v1::OverQuotaRecipient { try_again, ..Default::default() })
+            }
             RecipientVerdict::NotOurs => Verdict::NotOurs(v1::NotOursRecipient {}),
         };
         v1::ResolveRecipientReply { verdict: Some(verdict) }
@@ -35,7 +37,7 @@ impl TryFrom<v1::ResolveRecipientReply> for RecipientVerdict {
                 RecipientVerdict::Alias { targets: addresses("alias.targets", &alias.targets)? }
             }
             Verdict::Unknown(_) => RecipientVerdict::Unknown,
-            Verdict::OverQuota(_) => RecipientVerdict::OverQuota,
+            Verdict::OverQuota(full) => RecipientVerdict::OverQuota { try_again: full.try_again },
             Verdict::NotOurs(_) => RecipientVerdict::NotOurs,
         })
     }
@@ -52,7 +54,8 @@ mod tests {
             RecipientVerdict::Local { account: AccountId(7), detail: None },
             RecipientVerdict::Alias { targets: vec!["a@b".parse().unwrap(), "\"x y\"@c".parse().unwrap()] },
             RecipientVerdict::Unknown,
-            RecipientVerdict::OverQuota,
+            RecipientVerdict::OverQuota { try_again: false },
+            RecipientVerdict::OverQuota { try_again: true },
             RecipientVerdict::NotOurs,
         ] {
             let there_and_back = RecipientVerdict::try_from(v1::ResolveRecipientReply::from(verdict.clone()));
