@@ -148,7 +148,9 @@ pub fn render(steps: &[v1::Step]) -> String {
                 0 => String::new(),
                 us => format!("{:.1} ms", us as f64 / 1000.0),
             };
-            let fields: Vec<String> = step.fields.iter().map(shown).collect();
+            let (long, short): (Vec<_>, Vec<_>) =
+                step.fields.iter().partition(|field| field.value.contains('\n'));
+            let fields: Vec<String> = short.into_iter().map(shown).collect();
             out.push_str(&format!(
                 "  {at:>9.1} ms  {:<nodes$}  {:<3}  {}  {took:>9}  {}\n",
                 step.node,
@@ -156,6 +158,9 @@ pub fn render(steps: &[v1::Step]) -> String {
                 say::styled(colour_of(&step.name), &format!("{:<names$}", step.name)),
                 fields.join(&say::dim("  ")),
             ));
+            for line in long.iter().flat_map(|field| field.value.lines()) {
+                out.push_str(&format!("                {} {}\n", say::dim("│"), printable(line)));
+            }
         }
     }
     out
@@ -172,9 +177,12 @@ fn colour_of(name: &str) -> &'static str {
 }
 
 fn shown(field: &v1::StepField) -> String {
-    // A remote host's words may hold anything; a terminal must not obey them.
-    let value: String = field.value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{} {value}", say::dim(&field.key))
+    format!("{} {}", say::dim(&field.key), printable(&field.value))
+}
+
+/// A remote host's words may hold anything; a terminal must not obey them.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn step_json(step: &v1::Step) -> serde_json::Value {
@@ -184,4 +192,27 @@ fn step_json(step: &v1::Step) -> serde_json::Value {
         "at_us": step.at_us, "trace_id": step.trace_id, "queue_id": step.queue_id, "role": step.role,
         "node": step.node, "name": step.name, "fields": fields, "duration_us": step.duration_us,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialogue_stands_on_lines_of_its_own_and_cannot_steer_the_terminal() {
+        let field = |key: &str, value: &str| v1::StepField { key: key.into(), value: value.into() };
+        let step = v1::Step {
+            trace_id: "t1".into(),
+            name: "smtp".into(),
+            node: "mx.alpha.test".into(),
+            role: "mta".into(),
+            fields: vec![field("dialogue", "C: DATA\nS: 554 no\u{1b}[2J"), field("host", "mx.beta.test")],
+            ..Default::default()
+        };
+        let text = render(&[step]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[1].contains("mx.beta.test") && !lines[1].contains("DATA"), "{text}");
+        assert!(lines[2].ends_with("C: DATA") && lines[3].ends_with("S: 554 no [2J"), "{text}");
+    }
 }
