@@ -27,6 +27,9 @@ enum DomainWhat {
         /// Gets all mail to names that are neither account nor alias; "" for none
         #[arg(long)]
         catch_all: Option<String>,
+        /// Gets the mail to postmaster at this domain
+        #[arg(long)]
+        postmaster: Option<String>,
     },
     /// Only when it has no accounts and no aliases
     Remove {
@@ -106,13 +109,14 @@ async fn directory(config: &Path) -> Result<DirectoryClient<Channel>, String> {
 pub async fn domain_main(config: &Path, args: DomainArgs) -> Result<(), String> {
     let mut directory = directory(config).await?;
     match args.what {
-        DomainWhat::Add { name, catch_all } => {
+        DomainWhat::Add { name, catch_all, postmaster } => {
             let domain = directory
                 .put_domain(v1::PutDomainRequest { name, catch_all })
                 .await
                 .map_err(said)?
                 .into_inner();
             println!("{} is ours", domain.name);
+            put_postmaster(&mut directory, &domain.name, postmaster).await?;
         }
         DomainWhat::Remove { name } => {
             directory.remove_domain(v1::RemoveDomainRequest { name: name.clone() }).await.map_err(said)?;
@@ -181,6 +185,29 @@ pub async fn account_main(config: &Path, args: AccountArgs) -> Result<(), String
         octets(account.quota_octets)
     };
     println!("{} {}, {quota}", account.address, if account.enabled { "enabled" } else { "disabled" });
+    Ok(())
+}
+
+/// Every domain has a postmaster (RFC 5321 section 4.5.1): makes it, or says that it is missing.
+async fn put_postmaster(
+    directory: &mut DirectoryClient<Channel>,
+    domain: &str,
+    target: Option<String>,
+) -> Result<(), String> {
+    let address = format!("postmaster@{domain}");
+    if let Some(target) = target {
+        let request = v1::PutAliasRequest { address: address.clone(), targets: vec![target.clone()] };
+        directory.put_alias(request).await.map_err(said)?;
+        println!("{address} leads to {target}");
+        return Ok(());
+    }
+    let request = v1::ResolveRecipientRequest { address: address.clone() };
+    let verdict = directory.resolve_recipient(request).await.map_err(said)?.into_inner().verdict;
+    if matches!(verdict, Some(v1::resolve_recipient_reply::Verdict::Unknown(_))) {
+        println!(
+            "nobody gets mail to {address} yet, and every domain must have one: postroad alias add {address} SOMEONE"
+        );
+    }
     Ok(())
 }
 
