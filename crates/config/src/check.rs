@@ -7,7 +7,7 @@ use std::time::Duration;
 use postroad_types::{Address, Domain};
 
 use crate::document::Document;
-use crate::{Config, units};
+use crate::{Config, Pattern, Via, units};
 
 pub(crate) fn check(config: &Config, document: &mut Document<'_>) {
     // Defaults that stand in for a section that cannot be read would clash with what was meant there.
@@ -73,6 +73,10 @@ fn files(config: &Config, document: &mut Document<'_>) {
     file(&["rpc", "cert_file"], config.rpc.cert_file.as_deref());
     file(&["rpc", "key_file"], config.rpc.key_file.as_deref());
     file(&["dns", "recursion", "root_hints"], config.dns.recursion.root_hints.as_deref());
+    for (index, rule) in config.mta.transport.iter().enumerate() {
+        let path = ["mta", "transport", &index.to_string(), "password_file"];
+        file(&path, rule.password_file.as_deref());
+    }
     for (index, zone) in config.dns.zones.iter().enumerate() {
         file(&["dns", "zones", &index.to_string(), "file"], Some(&zone.file));
     }
@@ -187,6 +191,29 @@ fn mta(config: &Config, document: &mut Document<'_>) {
     if mta.retry_first.is_zero() {
         document
             .problem(&["mta", "retry_first"], "no wait at all would be a busy loop; expected \"1s\" or more");
+    }
+    for (index, rule) in mta.transport.iter().enumerate() {
+        let index = index.to_string();
+        let path = |key| ["mta", "transport", &index, key];
+        match (&rule.username, &rule.password_file) {
+            (Some(_), None) => {
+                document.problem(&path("username"), "without a password; expected password_file beside it")
+            }
+            (None, Some(_)) => {
+                document.problem(&path("password_file"), "without a name; expected username beside it")
+            }
+            (Some(_), Some(_)) if matches!(rule.via, Via::Mx(_) | Via::Mailboxes) => document.problem(
+                &path("username"),
+                "a password is for one host; expected via = \"smtp://…\" or the like",
+            ),
+            _ => {}
+        }
+        if rule.connections_max == Some(0) {
+            document.problem(&path("connections_max"), "nothing would ever go; expected 1 or more");
+        }
+        if rule.recipient == Pattern::Null {
+            document.problem(&path("recipient"), "a recipient is never <>; expected an address or a domain");
+        }
     }
     for (index, network) in mta.relay_networks.iter().enumerate() {
         if network.prefix_len() == 0 {

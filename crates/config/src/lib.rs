@@ -17,7 +17,8 @@ mod mda;
 mod mra;
 mod mta;
 mod node;
-pub mod units;
+pub mod transport;
+mod units;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub use mda::{FullMailbox, Mda};
 pub use mra::Mra;
 pub use mta::{BareNewline, Mta, TlsOutbound};
 pub use node::{Log, LogFormat, Node, Peers, Rpc, Tls, Trace};
+pub use transport::{Pattern, Protocol, Transport, Via};
 pub use units::{HostPort, PeerUrl};
 
 /// A commented file with every option; the options that have a default are commented out and show it.
@@ -138,8 +140,9 @@ impl Config {
             &mut mda.directory_file,
         ];
         let zones = dns.zones.iter_mut().map(|zone| &mut zone.file);
-        for path in optional.into_iter().filter_map(Option::as_mut).chain(zones).chain([&mut node.state_dir])
-        {
+        let passwords = mta.transport.iter_mut().filter_map(|rule| rule.password_file.as_mut());
+        let given = optional.into_iter().filter_map(Option::as_mut);
+        for path in given.chain(zones).chain(passwords).chain([&mut node.state_dir]) {
             *path = folder.join(&*path);
         }
     }

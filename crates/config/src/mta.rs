@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use postroad_types::Domain;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{HostPort, duration, hosts, listen, size};
+use crate::transport::Transport;
+use crate::units::{HostPort, domains, duration, hosts, listen, size};
 
 /// What is done with a line of a message that ends in LF or CR alone (RFC 5321 section 2.3.8 forbids it).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +119,12 @@ pub struct Mta {
     /// A connection to a destination is kept for the next message for so long.
     #[serde(with = "duration")]
     pub reuse_idle: Duration,
+
+    /// Domains whose mail is taken from anyone and passed on, by a rule or by MX: as a gateway or a backup MX.
+    #[serde(with = "domains")]
+    pub relay_domains: Vec<Domain>,
+    /// Mail that does not go by its domain's MX records.
+    pub transport: Vec<Transport>,
 }
 
 impl Default for Mta {
@@ -152,6 +160,8 @@ impl Default for Mta {
             command_timeout: Duration::from_secs(300),
             data_end_timeout: Duration::from_secs(600),
             reuse_idle: Duration::from_secs(5),
+            relay_domains: Vec::new(),
+            transport: Vec::new(),
         }
     }
 }

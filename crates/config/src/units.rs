@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use postroad_types::Domain;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -113,6 +114,19 @@ pub mod hosts {
     }
 }
 
+/// One domain, or a list of them.
+pub mod domains {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(value: &[Domain], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value.iter().map(ToString::to_string))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Domain>, D::Error> {
+        one_or_more(d, "a domain, such as \"example.org\"")
+    }
+}
+
 /// One URL of a service, or a list of them.
 pub mod peers {
     use super::*;
@@ -123,6 +137,22 @@ pub mod peers {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PeerUrl>, D::Error> {
         one_or_more(d, "the URL of a service, such as \"https://mda:7603\"")
+    }
+}
+
+/// A text that its type reads and shows.
+pub mod shown {
+    use super::*;
+
+    pub fn serialize<T: fmt::Display, S: Serializer>(value: &T, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(value)
+    }
+
+    pub fn deserialize<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<T, D::Error> {
+        let text = String::deserialize(d)?;
+        text.parse().map_err(|expected| de::Error::custom(format!("{text:?} is not understood; {expected}")))
     }
 }
 

@@ -146,3 +146,19 @@ fn a_role_that_cannot_be_read_does_not_raise_faults_of_its_defaults() {
     ));
     assert!(!text.contains("is taken by"), "{text}");
 }
+
+#[test]
+fn a_transport_rule_is_checked_as_a_whole() {
+    let rule = |lines: &str| faults(&format!("{NODE}[[mta.transport]]\n{lines}\n"));
+    let text = rule("via = \"relay.test\"");
+    assert!(
+        text.starts_with("postroad.toml:5:7: \"relay.test\" is not understood; expected \"mx\""),
+        "{text}"
+    );
+    let text = rule("recipient = \"a b\"\nvia = \"mx\"");
+    assert!(text.starts_with("postroad.toml:5:13: \"a b\" is not understood"), "{text}");
+    let text = rule("via = \"smtp://relay.test\"\nusername = \"me\"");
+    assert!(text.starts_with("postroad.toml:6:12: without a password; expected password_file"), "{text}");
+    let text = rule("via = \"smtp://relay.test\"\nconnections_max = 0");
+    assert!(text.starts_with("postroad.toml:6:19: nothing would ever go"), "{text}");
+}
