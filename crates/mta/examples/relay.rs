@@ -23,7 +23,7 @@ use postroad_mta::inbound::{self, Door, Inbound};
 use postroad_mta::outbound::{Settings as OutboundSettings, SmtpRelay, TlsTrust};
 use postroad_mta::policy::Policy;
 use postroad_mta::queue::{Backoff, Parts, Queue, Settings};
-use postroad_mta::route::{DnsAnswer, DnsLookup, Family, Mx, OwnHost, Router};
+use postroad_mta::route::{DnsAnswer, DnsLookup, Family, Mx, OwnHost, Router, Rules};
 use postroad_service::{Drain, Gate, Listener, SystemClock, TraceLog};
 use postroad_store_local::spool::{LogSpool, SpoolSettings};
 use postroad_types::{AccountId, Address, DeliveryResult, Domain, Host, RecipientVerdict, Role, TraceId};
@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         spool: LogSpool::open(dir.join("spool"), SpoolSettings::default())?,
         clock: clock.clone(),
         directory: directory.clone(),
-        router: Arc::new(Router::new(Arc::new(ToSink(sink.ip())), own, sink.port())),
+        router: Arc::new(Router::new(Arc::new(ToSink(sink.ip())), own, sink.port(), Rules::default())),
         relay: Arc::new(SmtpRelay::new(outbound, TlsTrust::public()?, clock.clone(), trace_log.clone())),
         delivery: Arc::new(Nobody),
         trace_log: trace_log.clone(),

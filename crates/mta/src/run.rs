@@ -30,7 +30,7 @@ use crate::inbound::{self, Door, Inbound};
 use crate::outbound::{Settings as OutboundSettings, SmtpRelay, TlsTrust, TrustError};
 use crate::policy::Policy;
 use crate::queue::{Backoff, Parts, Queue, Settings};
-use crate::route::{HickoryLookup, OwnHost, Router};
+use crate::route::{HickoryLookup, OwnHost, Router, RuleError, Rules};
 
 /// Deliveries to mda at a time: enough to share its flushes.
 const MAILBOX_DELIVERIES_MAX: usize = 64;
@@ -53,6 +53,8 @@ pub enum MtaError {
     Postmaster { given: String, source: AddressError },
     #[error("the queue can not be opened: {0}")]
     Spool(#[from] StoreError),
+    #[error("{0}")]
+    Rule(#[from] RuleError),
     #[error("{0}")]
     Trust(#[from] TrustError),
     #[error("[tls] extra_ca_file {}: {what}; expected certificates in PEM", path.display())]
@@ -104,7 +106,8 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
     let directory = Arc::new(CachedDirectory::new(Arc::new(GrpcDirectory::new(mda.clone()))));
     let resolvers = node.config.resolvers().into_iter().map(|peer| (peer.host, peer.port)).collect();
     let own = own_host(&hostname, &node.addresses("SMTP"), config.smtp_port);
-    let router = Router::new(Arc::new(HickoryLookup::new(resolvers)), own, config.smtp_port);
+    let rules = Rules::new(&config.transport)?;
+    let router = Router::new(Arc::new(HickoryLookup::new(resolvers)), own, config.smtp_port, rules);
     let parts = Parts {
         spool,
         clock: node.clock.clone(),

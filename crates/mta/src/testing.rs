@@ -22,7 +22,7 @@ use crate::consignment::{
 use crate::directory::CachedDirectory;
 use crate::directory::fake::FakeDirectory;
 use crate::queue::{Backoff, Contact, Parts, Queue, Settings};
-use crate::route::{Destination, DnsAnswer, DnsLookup, Family, Mx, OwnHost, Router};
+use crate::route::{Destination, DnsAnswer, DnsLookup, Family, Mx, OwnHost, Router, Rules};
 
 /// Every domain has one mail host, `mx.` and its own name; `nowhere.test` does not exist, `null.test` takes no
 /// mail.
@@ -222,7 +222,7 @@ pub async fn world_with(settings: Settings) -> World {
         spool: Arc::new(spool.clone()),
         clock: Arc::new(clock),
         directory: cached.clone(),
-        router: Arc::new(Router::new(Arc::new(FakeDns), own, 25)),
+        router: Arc::new(Router::new(Arc::new(FakeDns), own, 25, Rules::default())),
         relay: hosts.clone(),
         delivery: mda.clone(),
         trace_log: trace_log.clone(),

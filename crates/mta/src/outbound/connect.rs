@@ -5,14 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad_config::Protocol;
 use postroad_types::{EnhancedCode, Host, Reply};
-use postroad_wire_smtp::client::{self, Credentials, Ending, Stage, Timeouts};
+use postroad_wire_smtp::client::{self, Ending, Stage, Timeouts};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::session::{Session, StartTlsError};
-use super::tls::{TlsFailures, TlsPolicy, TlsTrust};
-use crate::route::Hop;
+use super::tls::{TlsFailures, TlsTrust};
+use crate::route::{Hop, TlsPolicy};
 
 /// What an operator decides about the way out.
 #[derive(Clone, Debug)]
@@ -25,8 +26,6 @@ pub struct Settings {
     /// For TCP.
     pub connect_timeout: Duration,
     pub timeouts: Timeouts,
-    /// For hosts that want to know who we are: a smarthost.
-    pub credentials: Option<Credentials>,
     /// A connection waits so long for another message; zero: not at all.
     pub reuse_idle: Duration,
     /// Connections of one host that wait.
@@ -36,16 +35,11 @@ pub struct Settings {
 impl Settings {
     /// As `[mta]` of the configuration says.
     pub fn new(hello: Host, config: &postroad_config::Mta) -> Self {
-        use postroad_config::TlsOutbound;
         let command = config.command_timeout;
         Settings {
             hello,
             source: config.source.clone(),
-            tls: match config.tls_outbound {
-                TlsOutbound::Opportunistic => TlsPolicy::Opportunistic,
-                TlsOutbound::Require => TlsPolicy::Require,
-                TlsOutbound::Off => TlsPolicy::Off,
-            },
+            tls: config.tls_outbound.into(),
             connect_timeout: config.connect_timeout,
             timeouts: Timeouts {
                 greeting: command,
@@ -56,7 +50,6 @@ impl Settings {
                 data_block: command,
                 data_end: config.data_end_timeout,
             },
-            credentials: None,
             reuse_idle: config.reuse_idle,
             idle_per_host_max: config.destination_connections_max,
         }
@@ -101,7 +94,7 @@ impl ConnectError {
             ConnectError::Handshake(_) => EnhancedCode::new(4, 7, 5),
             ConnectError::Auth(_) => EnhancedCode::new(4, 7, 8),
         };
-        let Hop { name, address } = hop;
+        let Hop { name, address, .. } = hop;
         Reply::new(451, code, format!("{name} [{}]:{}: {self}", address.ip(), address.port()))
     }
 }
@@ -110,16 +103,13 @@ impl ConnectError {
 #[derive(Debug)]
 pub struct Connector {
     settings: Settings,
-    client: Arc<client::Config>,
     trust: TlsTrust,
     failures: TlsFailures,
 }
 
 impl Connector {
     pub fn new(settings: Settings, trust: TlsTrust) -> Self {
-        let client =
-            client::Config { timeouts: settings.timeouts, ..client::Config::smtp(settings.hello.clone()) };
-        Connector { settings, client: Arc::new(client), trust, failures: TlsFailures::default() }
+        Connector { settings, trust, failures: TlsFailures::default() }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -129,15 +119,18 @@ impl Connector {
     /// A session with this host, up to where a message can be sent.
     pub async fn connect(&self, hop: &Hop) -> Result<Session, ConnectError> {
         let mut session = self.connect_for_tls(hop).await?;
-        if let Some(credentials) = &self.settings.credentials {
+        if let Some(credentials) = &hop.terms.credentials {
             session.authenticate(credentials).await.map_err(ConnectError::Auth)?;
         }
         Ok(session)
     }
 
     async fn connect_for_tls(&self, hop: &Hop) -> Result<Session, ConnectError> {
+        let policy = hop.terms.tls.unwrap_or(self.settings.tls);
+        if hop.terms.protocol == Protocol::Smtps {
+            return self.greet_over_tls(hop, policy).await;
+        }
         let mut session = self.greet(hop).await?;
-        let policy = self.settings.tls;
         if policy == TlsPolicy::Off {
             return Ok(session);
         }
@@ -186,9 +179,32 @@ impl Connector {
     async fn greet(&self, hop: &Hop) -> Result<Session, ConnectError> {
         let began = Instant::now();
         let tcp = self.tcp(hop.address).await?;
-        let mut session = Session::new(tcp, hop.clone(), self.client.clone(), began)?;
+        let mut session = Session::new(tcp, hop.clone(), self.client(hop), began)?;
         session.until_ready().await.map_err(ConnectError::Ended)?;
         Ok(session)
+    }
+
+    /// The same with TLS from the first octet; there is no way back to plaintext.
+    async fn greet_over_tls(&self, hop: &Hop, policy: TlsPolicy) -> Result<Session, ConnectError> {
+        let began = Instant::now();
+        let tcp = self.tcp(hop.address).await?;
+        let (stream, facts) =
+            self.trust.handshake(policy, &hop.name, tcp).await.map_err(ConnectError::Handshake)?;
+        let mut session = Session::over_tls(stream, facts, hop.clone(), self.client(hop), began)?;
+        session.until_ready().await.map_err(ConnectError::Ended)?;
+        Ok(session)
+    }
+
+    /// How this host is spoken to.
+    fn client(&self, hop: &Hop) -> Arc<client::Config> {
+        let hello = self.settings.hello.clone();
+        let base = match hop.terms.protocol {
+            Protocol::Smtp | Protocol::Smtps => client::Config::smtp(hello),
+            Protocol::Lmtp => client::Config::lmtp(hello),
+        };
+        // In clear a password stays on this machine, and only where the operator switched TLS off.
+        let allow_plaintext_auth = hop.terms.tls == Some(TlsPolicy::Off) && hop.address.ip().is_loopback();
+        Arc::new(client::Config { timeouts: self.settings.timeouts, allow_plaintext_auth, ..base })
     }
 
     async fn tcp(&self, address: SocketAddr) -> io::Result<TcpStream> {

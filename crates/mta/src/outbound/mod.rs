@@ -34,4 +34,4 @@ pub use connect::{ConnectError, Connector, Settings};
 pub use pool::Pool;
 pub use relay::SmtpRelay;
 pub use session::{Body, Facts, Session};
-pub use tls::{TlsFacts, TlsPolicy, TlsTrust, TrustError};
+pub use tls::{TlsFacts, TlsTrust, TrustError};

@@ -19,11 +19,12 @@ use postroad_wire_smtp::client::{self, Client, Ending, Message, NotReady, Outcom
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 use super::stream::Stream;
-use super::tls::{TlsFacts, TlsPolicy, TlsTrust};
+use super::tls::{TlsFacts, TlsTrust};
 use crate::consignment::Content;
-use crate::route::Hop;
+use crate::route::{Hop, TlsPolicy};
 
 /// Commands and body chunks are gathered up to so much before they are written.
 const GATHER_OCTETS: usize = 64 * 1024;
@@ -108,15 +109,34 @@ impl Session {
         tcp.set_nodelay(true)?;
         let local = tcp.local_addr()?;
         let facts = Facts { hop, local, tls: None, without_tls: None, opening: Duration::ZERO };
-        Ok(Session {
-            client: Client::new(config, false, now()),
-            stream: Stream::Plain(tcp),
+        Ok(Session::on(Stream::Plain(tcp), facts, config, began))
+    }
+
+    /// Over a connection whose TLS handshake was just done. Nothing is said yet.
+    pub(super) fn over_tls(
+        tls: TlsStream<TcpStream>,
+        agreed: TlsFacts,
+        hop: Hop,
+        config: Arc<client::Config>,
+        began: Instant,
+    ) -> io::Result<Self> {
+        let tcp = tls.get_ref().0;
+        tcp.set_nodelay(true)?;
+        let local = tcp.local_addr()?;
+        let facts = Facts { hop, local, tls: Some(agreed), without_tls: None, opening: Duration::ZERO };
+        Ok(Session::on(Stream::Tls(Box::new(tls)), facts, config, began))
+    }
+
+    fn on(stream: Stream, facts: Facts, config: Arc<client::Config>, began: Instant) -> Self {
+        Session {
+            client: Client::new(config, facts.tls.is_some(), now()),
+            stream,
             outgoing: BytesMut::new(),
             facts,
             began,
             messages: 0,
             body_error: None,
-        })
+        }
     }
 
     pub fn facts(&self) -> &Facts {

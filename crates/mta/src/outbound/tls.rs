@@ -16,19 +16,10 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::route::TlsPolicy;
+
 /// A handshake takes at most so long.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(30);
-
-/// What is demanded of other servers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum TlsPolicy {
-    Off,
-    /// Where it is offered, with any certificate; else in the clear.
-    #[default]
-    Opportunistic,
-    /// Only with a certificate that we trust and that names the host.
-    Require,
-}
 
 /// What was agreed on in a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]

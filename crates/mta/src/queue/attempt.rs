@@ -43,7 +43,8 @@ impl Queue {
                 let (lane, window_max) = match &job.place {
                     Place::Mailboxes => (&self.mailboxes_lane, self.settings.mailbox_deliveries_max),
                     Place::Hosts(destination) => {
-                        (&destination.key, self.settings.destination_connections_max)
+                        let usual = self.settings.destination_connections_max;
+                        (&destination.key, destination.terms.connections_max.unwrap_or(usual))
                     }
                 };
                 let lane = lane.clone();

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use postroad_store::spool::{Attempt, Change, Lease};
-use postroad_types::{DeliveryResult, Host, Reply, limits};
+use postroad_types::{DeliveryResult, Reply, limits};
 
 use super::attempt::{Job, Place};
 use super::pass::Pass;
 use super::{Queue, SELF};
 use crate::consignment::{Outcome, reply};
-use crate::route::{Found, Route};
+use crate::route::{Found, Route, Wanted, Way};
 
 /// Recipients by the place they go to.
 #[derive(Default)]
@@ -22,8 +22,8 @@ struct Deal {
     hosts: BTreeMap<Arc<str>, (Place, Vec<usize>)>,
     /// Fates that routing itself decides.
     decided: Vec<(usize, Outcome)>,
-    /// Not known without asking.
-    open: Vec<usize>,
+    /// Not known without asking: DNS, or the directory first.
+    open: Vec<(usize, Option<Wanted>)>,
 }
 
 impl Deal {
@@ -63,19 +63,25 @@ impl Queue {
         }
         let mut deal = Deal::default();
         let mut told = HashSet::new();
+        let (rules, sender) = (self.router.rules(), pass.message.reverse_path.address());
         for (index, recipient) in pass.due(now) {
-            match self.directory.known_ours(&recipient.address) {
-                Some(true) => deal.mailboxes.push(index),
-                Some(false) => match self.router.kept(&recipient.address.host) {
+            let address = &recipient.address;
+            let way = rules.named(address, sender).or_else(|| match self.directory.known_ours(address)? {
+                true => Some(Way::Mailboxes),
+                false => Some(rules.outside(address, sender)),
+            });
+            match way {
+                Some(Way::Mailboxes) => deal.mailboxes.push(index),
+                Some(Way::Out(wanted)) => match self.router.kept(&wanted) {
                     Some(found) => {
-                        if told.insert(&recipient.address.host) {
+                        if told.insert(&address.host) {
                             self.tell_questions(&pass, &found);
                         }
                         deal.route(index, &found.routed.route);
                     }
-                    None => deal.open.push(index),
+                    None => deal.open.push((index, Some(wanted))),
                 },
-                None => deal.open.push(index),
+                None => deal.open.push((index, None)),
             }
         }
         if deal.open.is_empty() {
@@ -104,20 +110,33 @@ impl Queue {
 
     /// Asks the directory, then DNS, about what is open; each domain once.
     async fn ask(&self, pass: &Arc<Pass>, deal: &mut Deal) {
-        let mut domains: BTreeMap<Host, Vec<usize>> = BTreeMap::new();
-        for index in std::mem::take(&mut deal.open) {
+        let (rules, sender) = (self.router.rules(), pass.message.reverse_path.address());
+        let mut ways: Vec<(Wanted, Vec<usize>)> = Vec::new();
+        for (index, wanted) in std::mem::take(&mut deal.open) {
             let Some(recipient) = pass.recipient(index) else { continue };
-            match self.directory.is_ours(&recipient.address, pass.message.trace_id).await {
-                Ok(true) => deal.mailboxes.push(index),
-                Ok(false) => domains.entry(recipient.address.host.clone()).or_default().push(index),
+            let way = match wanted {
+                Some(wanted) => Ok(Way::Out(wanted)),
+                None => match self.directory.is_ours(&recipient.address, pass.message.trace_id).await {
+                    Ok(true) => Ok(Way::Mailboxes),
+                    Ok(false) => Ok(rules.outside(&recipient.address, sender)),
+                    Err(error) => Err(error),
+                },
+            };
+            match way {
+                Ok(Way::Mailboxes) => deal.mailboxes.push(index),
+                Ok(Way::Out(wanted)) => match ways.iter_mut().find(|(same, _)| *same == wanted) {
+                    Some((_, indices)) => indices.push(index),
+                    None => ways.push((wanted, vec![index])),
+                },
                 Err(error) => {
                     let result = DeliveryResult::Deferred(reply(451, (4, 3, 0), error.to_string()));
                     deal.decided.push((index, Outcome { result, host: SELF.to_owned() }));
                 }
             }
         }
-        let found = futures_util::future::join_all(domains.keys().map(|host| self.router.find(host))).await;
-        for (indices, found) in domains.values().zip(found) {
+        let found =
+            futures_util::future::join_all(ways.iter().map(|(wanted, _)| self.router.find(wanted))).await;
+        for ((_, indices), found) in ways.iter().zip(found) {
             self.tell_questions(pass, &found);
             for index in indices {
                 deal.route(*index, &found.routed.route);

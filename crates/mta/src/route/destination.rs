@@ -6,6 +6,8 @@ use std::sync::Arc;
 use postroad_types::limits;
 use rand::seq::SliceRandom;
 
+use super::transport::Terms;
+
 /// The hosts that take a domain's mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -14,6 +16,7 @@ pub struct Destination {
     /// By preference, best first; each with at least one address.
     pub hosts: Vec<MxHost>,
     pub port: u16,
+    pub terms: Arc<Terms>,
 }
 
 /// One host of a destination.
@@ -31,19 +34,20 @@ pub struct Hop {
     /// Checked against the certificate where policy asks for it.
     pub name: Arc<str>,
     pub address: SocketAddr,
+    pub terms: Arc<Terms>,
 }
 
 impl Destination {
-    pub(super) fn new(mut hosts: Vec<MxHost>, port: u16) -> Self {
+    pub fn new(mut hosts: Vec<MxHost>, port: u16, terms: Arc<Terms>) -> Self {
         hosts.sort_by(|a, b| (a.preference, &a.name).cmp(&(b.preference, &b.name)));
-        let mut key = String::new();
+        let mut key = format!("{}: ", terms.name);
         for host in &hosts {
             // Only the order of preferences matters, not their numbers.
             let rank = hosts.iter().filter(|other| other.preference < host.preference).count();
             key.push_str(&format!("{rank}:{} ", host.name));
         }
         key.push_str(&port.to_string());
-        Destination { key: key.into(), hosts, port }
+        Destination { key: key.into(), hosts, port, terms }
     }
 
     /// The addresses in the order of this attempt: by preference, equal ones shuffled (RFC 5321 §5.1), within
@@ -62,7 +66,8 @@ impl Destination {
                 for i in 0..turns {
                     for ip in [v6.get(i), v4.get(i)].into_iter().flatten() {
                         let address = SocketAddr::new(*ip, self.port);
-                        hops.push(Hop { name: host.name.clone(), address });
+                        let (name, terms) = (host.name.clone(), self.terms.clone());
+                        hops.push(Hop { name, address, terms });
                     }
                 }
             }
@@ -76,6 +81,10 @@ impl Destination {
 mod tests {
     use super::*;
     use rand::SeedableRng;
+
+    fn usual() -> Arc<Terms> {
+        Arc::new(Terms::usual())
+    }
 
     fn host(preference: u16, name: &str, addresses: &[&str]) -> MxHost {
         let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
@@ -91,6 +100,7 @@ mod tests {
                 host(10, "a", &["192.0.2.1"]),
             ],
             25,
+            usual(),
         );
         let mut firsts = std::collections::BTreeSet::new();
         for seed in 0..32 {
@@ -107,7 +117,7 @@ mod tests {
         let many: Vec<String> = (0..30).map(|i| format!("192.0.2.{i}")).collect();
         let mut addresses: Vec<&str> = many.iter().map(String::as_str).collect();
         addresses.extend(["2001:db8::1", "2001:db8::2"]);
-        let destination = Destination::new(vec![host(0, "a", &addresses)], 25);
+        let destination = Destination::new(vec![host(0, "a", &addresses)], 25, usual());
         let hops = destination.hops(&mut rand::rngs::StdRng::seed_from_u64(1));
         assert_eq!(hops.len(), limits::MX_ADDRESSES_MAX);
         let v6: Vec<bool> = hops.iter().take(4).map(|h| h.address.is_ipv6()).collect();
@@ -116,9 +126,12 @@ mod tests {
 
     #[test]
     fn domains_with_the_same_hosts_have_the_same_key() {
-        let one = Destination::new(vec![host(10, "a", &["192.0.2.1"]), host(20, "b", &["192.0.2.2"])], 25);
-        let two = Destination::new(vec![host(5, "b", &["192.0.2.2"]), host(1, "a", &["192.0.2.1"])], 25);
-        let reversed = Destination::new(vec![host(5, "a", &["192.0.2.2"]), host(1, "b", &["192.0.2.1"])], 25);
+        let one =
+            Destination::new(vec![host(10, "a", &["192.0.2.1"]), host(20, "b", &["192.0.2.2"])], 25, usual());
+        let two =
+            Destination::new(vec![host(5, "b", &["192.0.2.2"]), host(1, "a", &["192.0.2.1"])], 25, usual());
+        let reversed =
+            Destination::new(vec![host(5, "a", &["192.0.2.2"]), host(1, "b", &["192.0.2.1"])], 25, usual());
         assert_eq!(one.key, two.key);
         assert_ne!(one.key, reversed.key);
     }

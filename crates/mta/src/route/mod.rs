@@ -9,6 +9,7 @@ mod hickory;
 mod mx;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,9 +19,12 @@ use std::time::Duration;
 use postroad_types::{Domain, Host, Reply, limits};
 use tokio::time::Instant;
 
+use transport::Goal;
+
 pub use destination::{Destination, Hop, MxHost};
 pub use dns::{DnsAnswer, DnsLookup, Family, Mx, Question};
 pub use hickory::{HickoryLookup, ResolverName};
+pub use transport::{RuleError, Rules, Terms, TlsPolicy, Wanted, Way};
 
 /// Where a domain's mail goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +72,8 @@ pub struct Router {
     dns: Arc<dyn DnsLookup>,
     own: OwnHost,
     port: u16,
-    kept: Mutex<HashMap<Box<str>, Kept>>,
+    rules: Rules,
+    kept: Mutex<HashMap<String, Kept>>,
 }
 
 /// A route that may be used again.
@@ -87,37 +92,38 @@ impl std::fmt::Debug for Router {
 
 impl Router {
     /// `port` is the one that other hosts take mail on: 25.
-    pub fn new(dns: Arc<dyn DnsLookup>, own: OwnHost, port: u16) -> Self {
-        Router { dns, own, port, kept: Mutex::new(HashMap::new()) }
+    pub fn new(dns: Arc<dyn DnsLookup>, own: OwnHost, port: u16, rules: Rules) -> Self {
+        Router { dns, own, port, rules, kept: Mutex::new(HashMap::new()) }
     }
 
-    /// The route of a host, if it was found a short while ago.
-    pub fn kept(&self, host: &Host) -> Option<Found> {
-        let domain = host.domain()?;
+    /// The operator's rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// A route, if it was found a short while ago.
+    pub fn kept(&self, wanted: &Wanted) -> Option<Found> {
         let kept = self.kept.lock().ok()?;
-        let Kept { routed, found, until } = kept.get(domain.ascii())?;
+        let Kept { routed, found, until } = kept.get(&wanted.key())?;
         let known = || Found { routed: routed.clone(), known_for: Some(found.elapsed()) };
         (*until > Instant::now()).then(known)
     }
 
-    /// Finds the route of a host. A literal is its own route (RFC 5321 §4.1.3).
-    pub async fn find(&self, host: &Host) -> Found {
+    /// Finds a route. A literal is its own route (RFC 5321 §4.1.3).
+    pub async fn find(&self, wanted: &Wanted) -> Found {
         let now = |routed| Found { routed, known_for: None };
-        let domain = match host {
-            Host::Domain(domain) => domain,
-            Host::Literal(ip) => return now(Arc::new(self.literal(host, *ip))),
-        };
-        if let Some(kept) = self.kept(host) {
+        if let Goal::Mx(Host::Literal(ip)) = wanted.goal {
+            return now(Arc::new(self.literal(ip, &wanted.terms)));
+        }
+        if let Some(kept) = self.kept(wanted) {
             return kept;
         }
         let bound = Duration::from_secs(limits::ROUTE_SECONDS_MAX);
-        let routed = match tokio::time::timeout(bound, mx::find(&*self.dns, &self.own, domain, self.port))
-            .await
-        {
+        let routed = match tokio::time::timeout(bound, self.look_up(wanted)).await {
             Ok(routed) => Arc::new(routed),
             Err(_) => {
                 let text =
-                    format!("the mail hosts of {domain} could not be looked up in {} s", bound.as_secs());
+                    format!("the way for {} could not be looked up in {} s", wanted.key(), bound.as_secs());
                 let reply = Reply::new(451, postroad_types::EnhancedCode::new(4, 4, 3), text);
                 Arc::new(Routed { route: Route::Deferred(reply), questions: Vec::new(), ttl: Duration::ZERO })
             }
@@ -132,20 +138,31 @@ impl Router {
             }
             if kept.len() < limits::ROUTE_CACHE_ENTRIES_MAX {
                 let entry = Kept { routed: routed.clone(), found, until: found + ttl };
-                kept.insert(domain.ascii().into(), entry);
+                kept.insert(wanted.key(), entry);
             }
         }
         now(routed)
     }
 
-    fn literal(&self, host: &Host, ip: IpAddr) -> Routed {
+    async fn look_up(&self, wanted: &Wanted) -> Routed {
+        match &wanted.goal {
+            Goal::Mx(Host::Domain(domain)) => {
+                mx::find(&*self.dns, &self.own, domain, self.port, &wanted.terms).await
+            }
+            Goal::Mx(Host::Literal(ip)) => self.literal(*ip, &wanted.terms),
+            Goal::Host(host) => mx::find_host(&*self.dns, host, &wanted.terms).await,
+        }
+    }
+
+    fn literal(&self, ip: IpAddr, terms: &Arc<Terms>) -> Routed {
+        let host = Host::Literal(ip);
         let route = if self.own.is("", &[ip]) {
             let text = format!("mail for {host} loops back to this host");
             Route::Rejected(Reply::new(554, postroad_types::EnhancedCode::new(5, 4, 6), text))
         } else {
             let name = Arc::from(host.to_string());
             let host = MxHost { preference: 0, name, addresses: vec![ip] };
-            Route::Hosts(Arc::new(Destination::new(vec![host], self.port)))
+            Route::Hosts(Arc::new(Destination::new(vec![host], self.port, terms.clone())))
         };
         Routed { route, questions: Vec::new(), ttl: Duration::ZERO }
     }

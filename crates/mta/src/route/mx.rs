@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use postroad_config::HostPort;
 use postroad_types::{Domain, EnhancedCode, Reply, limits};
 use tokio::time::Instant;
 
 use super::OwnHost;
 use super::destination::{Destination, MxHost};
 use super::dns::{DnsAnswer, DnsLookup, Family, Mx, Question};
-use super::{Route, Routed};
+use super::{Route, Routed, Terms};
 
 /// Negative answers are asked again soon: a mistake in a zone should not hurt longer than its repair takes.
 const NEGATIVE_TTL: Duration = Duration::from_secs(5);
@@ -35,7 +36,13 @@ enum Addresses {
 }
 
 /// Finds the hosts of `domain`.
-pub(super) async fn find(dns: &dyn DnsLookup, own: &OwnHost, domain: &Domain, port: u16) -> Routed {
+pub(super) async fn find(
+    dns: &dyn DnsLookup,
+    own: &OwnHost,
+    domain: &Domain,
+    port: u16,
+    terms: &Arc<Terms>,
+) -> Routed {
     let mut questions = Vec::new();
     let asked = Instant::now();
     let answer = dns.mx(domain.ascii()).await;
@@ -104,7 +111,43 @@ pub(super) async fn find(dns: &dyn DnsLookup, own: &OwnHost, domain: &Domain, po
     }
     // A host that could not be looked up now may be the better one: it is asked about again soon.
     let ttl = if failure.is_some() { NEGATIVE_TTL } else { ttl };
-    Routed { route: Route::Hosts(Arc::new(Destination::new(hosts, port))), questions, ttl }
+    let destination = Destination::new(hosts, port, terms.clone());
+    Routed { route: Route::Hosts(Arc::new(destination)), questions, ttl }
+}
+
+/// Finds the addresses of a host that the operator named. Without any, mail waits: the name is not the sender's fault.
+pub(super) async fn find_host(dns: &dyn DnsLookup, host: &HostPort, terms: &Arc<Terms>) -> Routed {
+    let (questions, outcome) = match host.host.parse::<IpAddr>() {
+        Ok(ip) => (Vec::new(), Addresses::Found { addresses: vec![ip], ttl: Duration::MAX }),
+        // Names without a dot are this machine's or its containers' business, not that of DNS.
+        Err(_) if !host.host.contains('.') => (Vec::new(), local_addresses(host).await),
+        Err(_) => addresses(dns, &host.host).await,
+    };
+    match outcome {
+        Addresses::Found { addresses, ttl } => {
+            let hosts = vec![MxHost { preference: 0, name: host.host.as_str().into(), addresses }];
+            let destination = Destination::new(hosts, host.port, terms.clone());
+            Routed { route: Route::Hosts(Arc::new(destination)), questions, ttl }
+        }
+        Addresses::None => deferred(questions, format!("the host {host} of {} has no address", terms.name)),
+        Addresses::Failed(why) => {
+            deferred(questions, format!("the host {host} of {} could not be looked up: {why}", terms.name))
+        }
+    }
+}
+
+async fn local_addresses(host: &HostPort) -> Addresses {
+    match tokio::net::lookup_host((host.host.as_str(), host.port)).await {
+        Ok(found) => {
+            let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            if addresses.is_empty() {
+                Addresses::None
+            } else {
+                Addresses::Found { addresses, ttl: NEGATIVE_TTL }
+            }
+        }
+        Err(error) => Addresses::Failed(error.to_string()),
+    }
 }
 
 async fn addresses(dns: &dyn DnsLookup, host: &str) -> (Vec<Question>, Addresses) {

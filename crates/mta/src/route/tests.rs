@@ -61,11 +61,16 @@ impl DnsLookup for Zone {
 fn router(zone: Zone) -> Router {
     let own =
         OwnHost { name: "mx.alpha.test".parse().unwrap(), addresses: vec!["192.0.2.100".parse().unwrap()] };
-    Router::new(Arc::new(zone), own, 25)
+    Router::new(Arc::new(zone), own, 25, Rules::default())
+}
+
+/// By MX.
+fn wanted(host: &str) -> Wanted {
+    Rules::default().by_mx(host.parse().unwrap())
 }
 
 async fn route(zone: Zone, host: &str) -> Route {
-    router(zone).find(&host.parse().unwrap()).await.routed.route.clone()
+    router(zone).find(&wanted(host)).await.routed.route.clone()
 }
 
 fn names(route: &Route) -> Vec<String> {
@@ -150,7 +155,7 @@ async fn a_literal_is_its_own_host() {
 async fn a_route_is_kept_for_a_while_and_asked_again_after() {
     let router =
         router(Zone::default().mx("beta.test", &[(10, "a.beta.test")]).host("a.beta.test", "192.0.2.1"));
-    let host: Host = "beta.test".parse().unwrap();
+    let host = wanted("beta.test");
     let found = router.find(&host).await;
     assert_eq!((found.routed.questions.len(), found.known_for), (3, None), "MX, A and AAAA were asked");
     tokio::time::advance(Duration::from_secs(2)).await;
@@ -158,4 +163,21 @@ async fn a_route_is_kept_for_a_while_and_asked_again_after() {
     tokio::time::advance(Duration::from_secs(limits::ROUTE_CACHE_SECONDS_MAX + 1)).await;
     assert!(router.kept(&host).is_none());
     assert_eq!(router.find(&host).await.known_for, None, "asked again");
+}
+
+#[tokio::test]
+async fn a_host_of_a_rule_is_found_without_its_mx_and_never_bounces_mail() {
+    let zone = || Zone::default().mx("relay.test", &[(10, "wrong.test")]).host("relay.test", "192.0.2.7");
+    let find = async |via: &str| {
+        let router = router(zone());
+        let to = "x@beta.test".parse().unwrap();
+        let Some(Way::Out(wanted)) = router.rules().chosen(via, &to) else { panic!("{via}") };
+        router.find(&wanted).await.routed.route.clone()
+    };
+    let Route::Hosts(found) = find("smtp://relay.test:587").await else { panic!() };
+    let hop = &found.hops(&mut rand::rng())[0];
+    assert_eq!((&*hop.name, hop.address), ("relay.test", "192.0.2.7:587".parse().unwrap()));
+    let Route::Hosts(found) = find("lmtp://192.0.2.8").await else { panic!() };
+    assert_eq!(found.hops(&mut rand::rng())[0].address, "192.0.2.8:24".parse().unwrap());
+    assert_eq!(refusal(&find("smtp://gone.test").await), (451, "4.4.3".into()));
 }

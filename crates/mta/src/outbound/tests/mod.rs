@@ -10,10 +10,10 @@ use postroad_service::{SystemClock, TraceLog};
 use postroad_types::{BodyKind, DeliveryResult, TraceId};
 use postroad_wire_smtp::client::Timeouts;
 
-use super::{Settings, SmtpRelay, TlsPolicy, TlsTrust};
+use super::{Settings, SmtpRelay, TlsTrust};
 use crate::consignment::{Consignment, Relay, Report};
 use crate::queue::Contact;
-use crate::route::{Destination, MxHost};
+use crate::route::{Destination, MxHost, Terms, TlsPolicy};
 use crate::testing::content;
 use host::{HELLO, Host, MESSAGE, PIPELINING, QUIT, SOON, STARTTLS, certificate};
 
@@ -24,7 +24,6 @@ fn settings() -> Settings {
         tls: TlsPolicy::Opportunistic,
         connect_timeout: Duration::from_secs(5),
         timeouts: Timeouts { command: SOON, mail: SOON, data_end: SOON, ..Timeouts::default() },
-        credentials: None,
         reuse_idle: Duration::from_secs(60),
         idle_per_host_max: 5,
     }
@@ -61,6 +60,7 @@ fn to(hosts: &[(&str, SocketAddr)]) -> Destination {
         key: "test".into(),
         hosts: hosts.iter().enumerate().map(host).collect(),
         port: hosts.first().map_or(0, |(_, address)| address.port()),
+        terms: Arc::new(Terms::usual()),
     }
 }
 
