@@ -3,12 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use postroad_types::{Address, Domain};
 use serde::{Deserialize, Serialize};
 
 use crate::mta::TlsOutbound;
-use crate::units::{HostPort, shown};
+use crate::units::{HostPort, duration, shown};
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Transport {
     /// Connections at a time; without it as `destination_connections_max` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections_max: Option<usize>,
+    /// Time between the beginnings of two attempts: `"1s"` for at most sixty in a minute.
+    #[serde(with = "duration", default)]
+    pub pace: Duration,
 }
 
 /// Which addresses a rule is about.

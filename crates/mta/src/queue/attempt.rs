@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use postroad_types::{DeliveryResult, limits};
 use tokio::time::Instant;
 
 use super::pass::Pass;
-use super::ready::{Contact, Refusal};
+use super::ready::{Class, Contact, LaneLimits, Refusal};
 use super::{Queue, SELF};
 use crate::clock::after;
 use crate::consignment::{Consignment, Content, DeliveryError, Outcome, Report, reply};
@@ -31,6 +32,7 @@ pub struct Job {
     pub pass: Arc<Pass>,
     pub place: Place,
     pub recipients: Vec<usize>,
+    pub class: Class,
 }
 
 impl Queue {
@@ -40,15 +42,9 @@ impl Queue {
         {
             let mut ready = self.ready();
             for job in jobs {
-                let (lane, window_max) = match &job.place {
-                    Place::Mailboxes => (&self.mailboxes_lane, self.settings.mailbox_deliveries_max),
-                    Place::Hosts(destination) => {
-                        let usual = self.settings.destination_connections_max;
-                        (&destination.key, destination.terms.connections_max.unwrap_or(usual))
-                    }
-                };
-                let lane = lane.clone();
-                if let Err(back) = ready.push(&lane, window_max, job, Instant::now()) {
+                let (lane, limits) = self.lane(&job.place);
+                let class = job.class;
+                if let Err(back) = ready.push(&lane, limits, class, job, Instant::now()) {
                     refused.push(back);
                 }
             }
@@ -63,16 +59,45 @@ impl Queue {
         }
     }
 
+    /// The lane of a place, with its bounds.
+    fn lane(&self, place: &Place) -> (Arc<str>, LaneLimits) {
+        match place {
+            Place::Mailboxes => {
+                let window_max = self.settings.mailbox_deliveries_max;
+                (self.mailboxes_lane.clone(), LaneLimits { window_max, pace: Duration::ZERO })
+            }
+            Place::Hosts(destination) => {
+                let (terms, usual) = (&destination.terms, self.settings.destination_connections_max);
+                let window_max = terms.connections_max.unwrap_or(usual);
+                (destination.key.clone(), LaneLimits { window_max, pace: terms.pace })
+            }
+        }
+    }
+
     /// Spawns a worker for every job that may run now.
     fn set_to_work(self: &Arc<Self>) {
         while let Some((lane, job)) = self.next_job() {
             let queue = self.clone();
             self.workers.spawn(queue.work(lane, job));
         }
+        let paced = self.ready().paced_until();
+        if let Some(at) = paced
+            && !self.pacing.swap(true, Ordering::SeqCst)
+        {
+            let queue = self.clone();
+            self.workers.spawn(async move {
+                tokio::select! {
+                    () = tokio::time::sleep_until(at) => {}
+                    () = queue.stop.cancelled() => return,
+                }
+                queue.pacing.store(false, Ordering::SeqCst);
+                queue.set_to_work();
+            });
+        }
     }
 
     fn next_job(&self) -> Option<(Arc<str>, Job)> {
-        if self.stop.is_cancelled() { None } else { self.ready().next() }
+        if self.stop.is_cancelled() { None } else { self.ready().next(Instant::now()) }
     }
 
     async fn work(self: Arc<Self>, mut lane: Arc<str>, mut job: Job) {
@@ -85,7 +110,7 @@ impl Queue {
             let (back, next) = {
                 let mut ready = self.ready();
                 let back = ready.finish(&lane, contact, Instant::now());
-                let next = if self.stop.is_cancelled() { None } else { ready.next() };
+                let next = if self.stop.is_cancelled() { None } else { ready.next(Instant::now()) };
                 (back, next)
             };
             // The window may have grown.

@@ -11,6 +11,7 @@ use postroad_types::{DeliveryResult, Reply, limits};
 
 use super::attempt::{Job, Place};
 use super::pass::Pass;
+use super::ready::Class;
 use super::{Queue, SELF};
 use crate::consignment::{Outcome, reply};
 use crate::route::{Found, Route, Wanted, Way};
@@ -44,8 +45,11 @@ impl Deal {
         let places = std::mem::take(&mut self.hosts).into_values().chain([mailboxes]);
         let mut jobs = Vec::new();
         for (place, recipients) in places {
-            for part in recipients.chunks(limits::TRANSACTION_RECIPIENTS_MAX) {
-                jobs.push(Job { pass: pass.clone(), place: place.clone(), recipients: part.to_vec() });
+            for (number, part) in recipients.chunks(limits::TRANSACTION_RECIPIENTS_MAX).enumerate() {
+                // A message to thousands must not stand before everybody else's mail to the same hosts.
+                let class = if number == 0 { Class::Usual } else { Class::Bulk };
+                let (pass, place) = (pass.clone(), place.clone());
+                jobs.push(Job { pass, place, recipients: part.to_vec(), class });
             }
         }
         jobs

@@ -26,7 +26,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -97,6 +97,8 @@ pub struct Queue {
     ready: Mutex<Ready<Job>>,
     mailboxes_lane: Arc<str>,
     leased: AtomicUsize,
+    /// Somebody waits for a lane's pace.
+    pacing: AtomicBool,
     wake: Notify,
     stop: CancellationToken,
     workers: TaskTracker,
@@ -129,6 +131,7 @@ impl Queue {
             // No MX set has a name without a port.
             mailboxes_lane: "mailboxes".into(),
             leased: AtomicUsize::new(0),
+            pacing: AtomicBool::new(false),
             wake: Notify::new(),
             stop: CancellationToken::new(),
             workers: TaskTracker::new(),

@@ -4,6 +4,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postroad_config::{HostPort, Pattern, Protocol, TlsOutbound, Transport, Via};
 use postroad_types::{Address, Domain, Host};
@@ -41,6 +42,8 @@ pub struct Terms {
     pub credentials: Option<Credentials>,
     /// Without it what holds for all.
     pub connections_max: Option<usize>,
+    /// Between two attempts; zero: as fast as it goes.
+    pub pace: Duration,
 }
 
 impl Terms {
@@ -52,6 +55,7 @@ impl Terms {
             tls: None,
             credentials: None,
             connections_max: None,
+            pace: Duration::ZERO,
         }
     }
 
@@ -80,6 +84,7 @@ impl Terms {
             tls: rule.tls.map(TlsPolicy::from).or(careful),
             credentials,
             connections_max: rule.connections_max,
+            pace: rule.pace,
         })
     }
 }
