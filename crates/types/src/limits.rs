@@ -51,6 +51,12 @@ pub const RELAY_IDLE_CONNECTIONS_MAX: usize = 500;
 pub const RELAY_TLS_FAILURES_MAX: usize = 10_000;
 pub const RELAY_TLS_FAILURE_SECONDS: u64 = 3600;
 
+/// Bounces that one sender hears about one recipient in so many seconds.
+pub const BOUNCES_REPEATED_MAX: u32 = 5;
+pub const BOUNCES_REPEATED_SECONDS: u64 = 3600;
+/// Pairs of sender and recipient of which that is known.
+pub const BOUNCES_REMEMBERED_MAX: usize = 100_000;
+
 /// IMAP command line without its literals.
 pub const IMAP_LINE_OCTETS_MAX: usize = 65_536;
 /// An IMAP literal outside APPEND.

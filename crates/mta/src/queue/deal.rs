@@ -46,8 +46,14 @@ impl Deal {
         let mut jobs = Vec::new();
         for (place, recipients) in places {
             for (number, part) in recipients.chunks(limits::TRANSACTION_RECIPIENTS_MAX).enumerate() {
-                // A message to thousands must not stand before everybody else's mail to the same hosts.
-                let class = if number == 0 { Class::Usual } else { Class::Bulk };
+                // A message to thousands must not stand before everybody else's mail to the same hosts, nor must
+                // what came back before stand before what is new.
+                let is_new = part.iter().all(|index| pass.recipient(*index).is_some_and(|r| r.attempts == 0));
+                let class = match (number, is_new) {
+                    (0, true) => Class::Urgent,
+                    (0, false) => Class::Usual,
+                    _ => Class::Bulk,
+                };
                 let (pass, place) = (pass.clone(), place.clone());
                 jobs.push(Job { pass, place, recipients: part.to_vec(), class });
             }

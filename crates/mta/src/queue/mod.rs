@@ -23,6 +23,7 @@ mod pass;
 mod ready;
 mod runner;
 mod settle;
+mod suppression;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,7 @@ use crate::directory::CachedDirectory;
 use crate::route::Router;
 use attempt::Job;
 use ready::{Limits, Ready};
+use suppression::Suppression;
 
 /// How we name ourselves as the one who decided about a recipient.
 pub const SELF: &str = "postroad";
@@ -95,6 +97,7 @@ pub struct Queue {
     trace_log: TraceLog,
     settings: Settings,
     ready: Mutex<Ready<Job>>,
+    suppression: Mutex<Suppression>,
     mailboxes_lane: Arc<str>,
     leased: AtomicUsize,
     /// Somebody waits for a lane's pace.
@@ -128,6 +131,7 @@ impl Queue {
             trace_log: parts.trace_log,
             settings,
             ready: Mutex::new(Ready::new(limits)),
+            suppression: Mutex::default(),
             // No MX set has a name without a port.
             mailboxes_lane: "mailboxes".into(),
             leased: AtomicUsize::new(0),

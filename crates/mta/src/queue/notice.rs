@@ -1,11 +1,12 @@
 //! The end of a pass: what the sender must be told. Failures become a bounce, long delays a warning.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use postroad_store::StoreError;
 use postroad_store::spool::{Attempt, Change, NewEnvelope, NewRecipient};
-use postroad_types::{BodyKind, QueueId, ReversePath, limits};
+use postroad_types::{Address, BodyKind, QueueId, ReversePath, limits};
+use tokio::time::Instant;
 
 use super::Queue;
 use super::pass::Pass;
@@ -47,8 +48,17 @@ impl Queue {
                 metrics::counter!("postroad_mta_double_bounces_total").increment(1);
                 self.trace_log.record(self.step(message, "double bounce").with("recipients", failed.len()));
             }
-            ReversePath::Address(sender) => match self.send_notice(pass, Notice::Failed, failed).await {
-                Ok(id) => {
+            ReversePath::Address(sender) => match self.send_bounce(pass, sender, failed).await {
+                Ok(None) => {
+                    metrics::counter!("postroad_mta_bounces_suppressed_total").increment(1);
+                    tracing::info!(
+                        queue_id = %message.id, trace = %message.trace_id, to = %sender,
+                        "the sender was told the same several times in this hour; no further bounce"
+                    );
+                    let step = self.step(message, "bounce suppressed").with("to", sender);
+                    self.trace_log.record(step.with("recipients", failed.len()));
+                }
+                Ok(Some(id)) => {
                     let step = self.step(message, "bounced").with("to", sender).with("bounce", &id);
                     self.trace_log.record(step.with("recipients", failed.len()));
                     tracing::info!(queue_id = %message.id, trace = %message.trace_id, to = %sender, bounce = %id, "bounced");
@@ -63,6 +73,28 @@ impl Queue {
         let changes = failed.iter().map(|(index, _)| Change::Bounced { index: *index }).collect();
         self.record(pass, changes).await;
         pass.state(|state| state.ended += failed.len());
+    }
+
+    /// Tells the sender of those failures that it has not heard of again and again; `None` if there is none.
+    async fn send_bounce(
+        self: &Arc<Self>,
+        pass: &Arc<Pass>,
+        sender: &Address,
+        failed: &[(usize, Attempt)],
+    ) -> Result<Option<QueueId>, StoreError> {
+        let news: Vec<(usize, Attempt)> = {
+            // No step leaves it half changed.
+            let mut suppression = self.suppression.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_news = |(index, _): &&(usize, Attempt)| {
+                let recipient = pass.recipient(*index);
+                recipient.is_none_or(|r| suppression.allows(sender, &r.address, Instant::now()))
+            };
+            failed.iter().filter(is_news).cloned().collect()
+        };
+        match news.is_empty() {
+            true => Ok(None),
+            false => self.send_notice(pass, Notice::Failed, &news).await.map(Some),
+        }
     }
 
     fn warning_is_due(&self, pass: &Pass) -> bool {

@@ -54,9 +54,11 @@ pub struct LaneLimits {
 /// How a job stands among others of its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
+    /// A first attempt.
     Urgent,
+    /// A later one.
     Usual,
-    /// The further parts of a message to many recipients, and what its sender called unimportant.
+    /// The further parts of a message to many recipients.
     Bulk,
 }
 

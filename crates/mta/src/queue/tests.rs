@@ -245,3 +245,14 @@ async fn a_flood_to_one_destination_goes_out_at_its_pace_and_holds_nobody_up() {
     // 20 connections, a tenth of a second each; postponed ones come back within seconds.
     assert!(took < (flood as u64 / 200) + 15, "{took} s");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bounce_is_not_repeated_for_ever() {
+    let world = world().await;
+    world.hosts.script("carol@beta.test", &[NO_SUCH]);
+    for _ in 0..20 {
+        world.send(&["carol@beta.test"]).await;
+    }
+    world.until_empty().await;
+    assert_eq!(notices(&world).len(), limits::BOUNCES_REPEATED_MAX as usize);
+}

@@ -1,6 +1,7 @@
 //! Scenes with hosts that behave well and badly, over loopback.
 
 mod host;
+mod terms;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
