@@ -51,6 +51,18 @@ pub const RELAY_IDLE_CONNECTIONS_MAX: usize = 500;
 pub const RELAY_TLS_FAILURES_MAX: usize = 10_000;
 pub const RELAY_TLS_FAILURE_SECONDS: u64 = 3600;
 
+/// The PROXY protocol's header: its specification's bound for version 1; for version 2 what follows the first 16
+/// octets, with room for a certificate's name in a TLV.
+pub const PROXY_V1_OCTETS_MAX: usize = 107;
+pub const PROXY_V2_OCTETS_MAX: usize = 4096;
+/// ENVID and ORCPT, as text (RFC 3461 §4.2 and §4.4).
+pub const DSN_ENVELOPE_ID_OCTETS_MAX: usize = 100;
+pub const DSN_ORIGINAL_RECIPIENT_OCTETS_MAX: usize = 500;
+/// How long an account may let a message wait before its first attempt (RFC 4865).
+pub const HOLD_SECONDS_MAX: u32 = 30 * 86_400;
+/// BY has so many seconds at most (RFC 2852 §4: nine digits).
+pub const DELIVER_BY_SECONDS_MAX: i32 = 999_999_999;
+
 /// Bounces that one sender hears about one recipient in so many seconds.
 pub const BOUNCES_REPEATED_MAX: u32 = 5;
 pub const BOUNCES_REPEATED_SECONDS: u64 = 3600;

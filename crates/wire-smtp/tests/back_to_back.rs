@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use postroad_types::{Address, BodyKind};
 use postroad_wire_smtp::client::{Client, Config, Ending, Message, Outcome, Output};
 use proptest::prelude::*;
 
@@ -31,12 +32,12 @@ fn run(settings: &str, chunking: bool, recipients: &[&str], bodies: &[Vec<u8>], 
     let mut next = |client: &mut Client, body: &mut Vec<Bytes>| match left.next() {
         Some(octets) => {
             *body = octets.chunks(packet * 3).rev().map(Bytes::copy_from_slice).collect();
+            let recipients = recipients.iter().map(|r| r.parse::<Address>().unwrap().into()).collect();
+            let body = if octets.is_ascii() { BodyKind::SevenBit } else { BodyKind::EightBitMime };
             let message = Message {
-                reverse_path: "ann@a.test".parse().unwrap(),
-                recipients: recipients.iter().map(|r| r.parse().unwrap()).collect(),
                 octets: octets.len() as u64,
-                eight_bit: !octets.is_ascii(),
-                smtputf8: false,
+                body,
+                ..Message::new("ann@a.test".parse().unwrap(), recipients)
             };
             client.send(now, message).unwrap();
         }
@@ -180,11 +181,7 @@ proptest! {
         let mut work = |client: &mut Client| while let Some(output) = client.poll_output() {
             match output {
                 Output::Ready => {
-                    let message = Message {
-                        reverse_path: "".parse().unwrap(),
-                        recipients: vec!["a@b.test".parse().unwrap(); 3],
-                        octets: 3, eight_bit: false, smtputf8: false,
-                    };
+                    let message = Message::new("a@b.test".parse().unwrap(), vec!["a@b.test".parse::<Address>().unwrap().into(); 3]);
                     // Not ready any more, if the server went wrong in the packet in which it was greeted.
                     sent += usize::from(client.send(now, message).is_ok());
                 }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use postroad_wire_smtp::client::{Client, Config, Credentials, Message, Output};
+use postroad_types::{Address, BodyKind, ByMode, Notify, Ret, ReversePath};
+use postroad_wire_smtp::client::{Client, Config, Credentials, Message, Output, To};
+use postroad_wire_smtp::server::By;
 
 #[test]
 fn dialogues_go_as_written() {
@@ -115,19 +117,33 @@ impl Scene {
     }
 
     fn message<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> Message {
-        let mut message = Message {
-            reverse_path: "".parse().unwrap(),
-            recipients: Vec::new(),
-            octets: 10,
-            eight_bit: false,
-            smtputf8: false,
-        };
+        let mut message = Message { octets: 10, ..Message::new(ReversePath::Null, Vec::new()) };
         for word in words {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("from", path) => message.reverse_path = path.parse().unwrap(),
-                ("to", list) => message.recipients = list.split(',').map(|a| a.parse().unwrap()).collect(),
+                ("to", list) => {
+                    let to = |a: &str| To::from(a.parse::<Address>().unwrap());
+                    message.recipients = list.split(',').map(to).collect();
+                }
                 ("octets", n) => message.octets = n.parse().unwrap(),
-                ("8bit", _) => message.eight_bit = true,
+                ("8bit", _) => message.body = BodyKind::EightBitMime,
+                ("binary", _) => message.body = BodyKind::BinaryMime,
+                ("envid", id) => message.envelope_id = Some(id.to_owned()),
+                ("hdrs", _) => message.ret = Some(Ret::Headers),
+                ("require-tls", _) => message.require_tls = true,
+                ("priority", n) => message.priority = n.parse().unwrap(),
+                ("by", n) => {
+                    let by = By { seconds: n.parse().unwrap(), mode: ByMode::Return, trace: true };
+                    message.deliver_by = Some(by);
+                }
+                // For all recipients so far.
+                ("success", _) => {
+                    let notify = Notify::On { success: true, failure: true, delay: false };
+                    message.recipients.iter_mut().for_each(|to| to.notify = notify);
+                }
+                ("orcpt", original) => {
+                    message.recipients.iter_mut().for_each(|to| to.original = Some(original.to_owned()));
+                }
                 ("utf8", _) => message.smtputf8 = true,
                 ("body", text) => {
                     let chunks = text.replace("\\r", "\r").replace("\\n", "\n");

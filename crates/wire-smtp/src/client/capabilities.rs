@@ -14,6 +14,15 @@ pub struct Capabilities {
     pub starttls: bool,
     pub enhanced_status_codes: bool,
     pub dsn: bool,
+    /// BINARYMIME, which needs CHUNKING.
+    pub binary_mime: bool,
+    pub require_tls: bool,
+    pub priority: bool,
+    pub deliver_by: bool,
+    /// RCPTMAX of LIMITS (RFC 9422).
+    pub recipients_max: Option<usize>,
+    /// MAILMAX of LIMITS.
+    pub messages_max: Option<u32>,
     /// SIZE is known; the largest message in octets, where the server names one (RFC 1870 §3).
     pub size: Option<Option<u64>>,
     /// Mechanisms of AUTH, in upper case.
@@ -34,6 +43,11 @@ impl Capabilities {
                 "STARTTLS" => found.starttls = true,
                 "ENHANCEDSTATUSCODES" => found.enhanced_status_codes = true,
                 "DSN" => found.dsn = true,
+                "BINARYMIME" => found.binary_mime = true,
+                "REQUIRETLS" => found.require_tls = true,
+                "MT-PRIORITY" => found.priority = true,
+                "DELIVERBY" => found.deliver_by = true,
+                "LIMITS" => words.for_each(|word| found.limit(word)),
                 "SIZE" => {
                     let most = words.next().and_then(|word| word.parse().ok());
                     found.size = Some(most.filter(|&octets| octets > 0));
@@ -48,6 +62,16 @@ impl Capabilities {
             }
         }
         found
+    }
+
+    /// RFC 9422 §4: `name=value`; a limit of nothing would be nonsense and is passed over.
+    fn limit(&mut self, word: &str) {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        match (name.to_ascii_uppercase().as_str(), value.parse::<u32>()) {
+            ("RCPTMAX", Ok(most)) if most > 0 => self.recipients_max = usize::try_from(most).ok(),
+            ("MAILMAX", Ok(most)) if most > 0 => self.messages_max = Some(most),
+            _ => {}
+        }
     }
 
     fn add_mechanisms<'a>(&mut self, words: impl Iterator<Item = &'a str>) {
@@ -70,6 +94,9 @@ mod tests {
         assert!(found.pipelining && !found.starttls);
         assert_eq!(found.size, Some(Some(1000)));
         assert_eq!(found.auth, ["PLAIN", "LOGIN", "NTLM"]);
+        let limits =
+            Capabilities::of_ehlo(&Reply::plain(250, "mx\nLIMITS MAILMAX=20 rcptmax=100 RCPTMAX=0 X=1"));
+        assert_eq!((limits.recipients_max, limits.messages_max), (Some(100), Some(20)));
         let none = Capabilities::of_ehlo(&Reply::plain(250, "PIPELINING\nSIZE 0"));
         assert!(!none.pipelining);
         assert_eq!(none.size, Some(None));

@@ -4,13 +4,16 @@ use std::fmt;
 use std::time::Instant;
 
 use bytes::Bytes;
-use postroad_types::{Address, EnhancedCode, Host, Reply, ReversePath, limits};
+use postroad_types::{
+    Address, BodyKind, ByMode, EnhancedCode, Host, Notify, Reply, Ret, ReversePath, limits,
+};
 
 use super::{
     Awaited, Cause, Client, Ending, Message, NotReady, Obstacle, Outcome, Output, Phase, RecipientOutcome,
-    Stage,
+    Stage, To,
 };
 use crate::codec::dot::Stuffer;
+use crate::codec::xtext;
 
 /// A message under way.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(super) struct Transaction {
     pub(super) progress: Progress,
     /// SMTPUTF8 is said for it.
     utf8: bool,
+    /// The server knows DSN.
+    dsn: bool,
     /// The server has no envelope of it (any more).
     pub(super) body_done: bool,
 }
@@ -68,7 +73,10 @@ impl Transaction {
     fn obstruct(&mut self, index: usize, obstacle: Obstacle) {
         if let Some(outcome @ None) = self.outcomes.get_mut(index) {
             let (code, enhanced) = match obstacle {
-                Obstacle::NoEightBitMime => (554, EnhancedCode::new(5, 6, 3)),
+                Obstacle::NoEightBitMime | Obstacle::NoBinaryMime => (554, EnhancedCode::new(5, 6, 3)),
+                // RFC 8689 §4.2.1.
+                Obstacle::NoRequireTls => (550, EnhancedCode::new(5, 7, 30)),
+                Obstacle::TooManyRecipients(_) => (452, EnhancedCode::new(4, 5, 3)),
                 Obstacle::NoSmtputf8 => (553, EnhancedCode::new(5, 6, 7)),
                 Obstacle::TooLarge(_) => (552, EnhancedCode::new(5, 3, 4)),
             };
@@ -105,9 +113,10 @@ impl Transaction {
 
     /// `otherwise` for whom nothing was decided.
     fn into_outcome(self, otherwise: &RecipientOutcome, reusable: bool) -> Outcome {
+        let dsn = self.dsn;
         let outcomes = self.outcomes.into_iter();
         let recipients = outcomes.map(|outcome| outcome.unwrap_or_else(|| otherwise.clone())).collect();
-        Outcome { recipients, reusable }
+        Outcome { recipients, reusable, dsn }
     }
 }
 
@@ -124,6 +133,7 @@ impl Client {
             progress: Progress::Mail,
             body_done: true,
             utf8: self.capabilities.smtputf8 && needs_utf8(&message),
+            dsn: self.capabilities.dsn,
             message,
         };
         self.look_for_obstacles(&mut transaction);
@@ -145,8 +155,12 @@ impl Client {
         let has = &self.capabilities;
         let message = &transaction.message;
         let utf8 = |address: &Address| !address.local.written().is_ascii();
-        let for_all = if message.eight_bit && !has.eight_bit_mime {
+        let for_all = if message.body == BodyKind::EightBitMime && !has.eight_bit_mime {
             Some(Obstacle::NoEightBitMime)
+        } else if message.body == BodyKind::BinaryMime && !(has.binary_mime && has.chunking) {
+            Some(Obstacle::NoBinaryMime)
+        } else if message.require_tls && !(self.tls && has.require_tls) {
+            Some(Obstacle::NoRequireTls)
         } else if !has.smtputf8 && (message.smtputf8 || message.reverse_path.address().is_some_and(utf8)) {
             Some(Obstacle::NoSmtputf8)
         } else if let Some(Some(most)) = has.size
@@ -157,8 +171,11 @@ impl Client {
             None
         };
         for index in 0..transaction.outcomes.len() {
-            let needs_utf8 = transaction.message.recipients.get(index).is_some_and(utf8);
-            let for_one = (needs_utf8 && !has.smtputf8).then_some(Obstacle::NoSmtputf8);
+            let needs_utf8 = transaction.message.recipients.get(index).is_some_and(|to| utf8(&to.address));
+            let too_many = has.recipients_max.filter(|most| index >= *most);
+            let for_one = (needs_utf8 && !has.smtputf8)
+                .then_some(Obstacle::NoSmtputf8)
+                .or(too_many.map(Obstacle::TooManyRecipients));
             if let Some(obstacle) = for_all.or(for_one) {
                 transaction.obstruct(index, obstacle);
             }
@@ -167,7 +184,8 @@ impl Client {
 
     /// Sends what may be sent now: all at once with PIPELINING, else one command.
     pub(super) fn send_envelope(&mut self) {
-        let chunks = self.config.chunking && self.capabilities.chunking;
+        let wants_chunks = self.config.chunking || self.sends_binary();
+        let chunks = wants_chunks && self.capabilities.chunking;
         let ahead = if self.capabilities.pipelining { limits::SMTP_PIPELINE_MAX } else { 1 };
         while self.awaited.len() < ahead {
             let Phase::Message(transaction) = &mut self.phase else { return };
@@ -181,10 +199,13 @@ impl Client {
                 Progress::Recipient(index) if index < transaction.message.recipients.len() => {
                     transaction.progress = Progress::Recipient(index + 1);
                     if transaction.is_undecided(index)
-                        && let Some(address) = transaction.message.recipients.get(index)
+                        && let Some(to) = transaction.message.recipients.get(index)
                     {
-                        let path = Path { address, utf8: transaction.utf8 };
-                        let command = format!("RCPT TO:<{path}>");
+                        let path = Path { address: &to.address, utf8: transaction.utf8 };
+                        let mut command = format!("RCPT TO:<{path}>");
+                        if transaction.dsn {
+                            add_report_wishes(&mut command, to, transaction.utf8);
+                        }
                         self.command(&command, Awaited::Recipient(index));
                     }
                 }
@@ -216,6 +237,10 @@ impl Client {
         }
     }
 
+    fn sends_binary(&self) -> bool {
+        matches!(&self.phase, Phase::Message(transaction) if transaction.message.body == BodyKind::BinaryMime)
+    }
+
     fn mail_command(&self) -> String {
         let Phase::Message(transaction) = &self.phase else { return String::new() };
         let (message, has) = (&transaction.message, &self.capabilities);
@@ -228,11 +253,33 @@ impl Client {
         if has.size.is_some() {
             command += &format!(" SIZE={}", message.octets);
         }
-        if message.eight_bit {
-            command += " BODY=8BITMIME";
+        match message.body {
+            BodyKind::SevenBit => {}
+            BodyKind::EightBitMime => command += " BODY=8BITMIME",
+            BodyKind::BinaryMime => command += " BODY=BINARYMIME",
         }
         if transaction.utf8 {
             command += " SMTPUTF8";
+        }
+        if has.dsn {
+            match message.ret {
+                Some(Ret::Full) => command += " RET=FULL",
+                Some(Ret::Headers) => command += " RET=HDRS",
+                None => {}
+            }
+            if let Some(id) = &message.envelope_id {
+                command += &format!(" ENVID={}", xtext::encode(id));
+            }
+        }
+        if message.require_tls {
+            command += " REQUIRETLS";
+        }
+        if has.priority && message.priority != 0 {
+            command += &format!(" MT-PRIORITY={}", message.priority);
+        }
+        if let Some(by) = message.deliver_by.filter(|_| has.deliver_by) {
+            let mode = if by.mode == ByMode::Return { "R" } else { "N" };
+            command += &format!(" BY={};{mode}{}", by.seconds, if by.trace { "T" } else { "" });
         }
         command
     }
@@ -319,6 +366,28 @@ impl Client {
     }
 }
 
+/// NOTIFY and ORCPT (RFC 3461 §4.1 and §4.2).
+fn add_report_wishes(command: &mut String, to: &To, utf8: bool) {
+    match to.notify {
+        Notify::Unsaid => {}
+        Notify::Never => *command += " NOTIFY=NEVER",
+        Notify::On { success, failure, delay } => {
+            let words = [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")];
+            let words: Vec<&str> = words.into_iter().filter_map(|(on, word)| on.then_some(word)).collect();
+            *command += &format!(" NOTIFY={}", words.join(","));
+        }
+    }
+    // What has no type is our own note of an alias, and none of the sender's words.
+    let Some((kind, address)) = to.original.as_deref().and_then(|original| original.split_once(';')) else {
+        return;
+    };
+    if address.is_ascii() {
+        *command += &format!(" ORCPT={kind};{}", xtext::encode(address));
+    } else if utf8 {
+        *command += &format!(" ORCPT={kind};{address}");
+    }
+}
+
 /// RFC 5321 §4.5.3.1.10: 552 to RCPT means too many recipients, unless it says something else.
 fn transient_if_too_many(reply: Reply) -> Reply {
     let too_many = EnhancedCode::new(5, 5, 3);
@@ -334,7 +403,7 @@ fn needs_utf8(message: &Message) -> bool {
     let utf8 = |address: &Address| !address.local.written().is_ascii();
     message.smtputf8
         || message.reverse_path.address().is_some_and(utf8)
-        || message.recipients.iter().any(utf8)
+        || message.recipients.iter().any(|to| utf8(&to.address))
 }
 
 /// An address as it goes out: exactly as written, but the domain as A-labels where UTF-8 is not understood.

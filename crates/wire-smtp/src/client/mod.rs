@@ -43,7 +43,7 @@ pub use capabilities::Capabilities;
 pub use config::{Config, Dialect, Timeouts};
 pub use output::{
     AuthRefusal, Cause, Ending, Message, NotReady, Obstacle, Outcome, Output, ProtocolError,
-    RecipientOutcome, Stage,
+    RecipientOutcome, Stage, To,
 };
 
 use auth::Exchange;

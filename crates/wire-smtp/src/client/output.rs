@@ -3,22 +3,67 @@
 use std::fmt;
 
 use bytes::Bytes;
-use postroad_types::{Address, Reply, ReversePath};
+use postroad_types::{Address, BodyKind, Notify, Reply, Ret, ReversePath};
 
 use crate::codec::reply::ReplyError;
+use crate::server::By;
 
 /// A message to send. Its body follows chunk by chunk, when it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub reverse_path: ReversePath,
     /// Not empty, else there is nothing to do and the outcome is empty too.
-    pub recipients: Vec<Address>,
+    pub recipients: Vec<To>,
     /// Of the body as it is stored, told to servers that know SIZE.
     pub octets: u64,
-    /// The body has octets beyond ASCII.
-    pub eight_bit: bool,
+    /// What the body has in it.
+    pub body: BodyKind,
     /// Headers have UTF-8, or the message came with SMTPUTF8.
     pub smtputf8: bool,
+    /// ENVID, to servers that know DSN (RFC 3461).
+    pub envelope_id: Option<String>,
+    /// RET, likewise.
+    pub ret: Option<Ret>,
+    /// Only to servers that know REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// To servers that know MT-PRIORITY (RFC 6710), if not 0.
+    pub priority: i8,
+    /// To servers that know DELIVERBY (RFC 2852): what is left of its time now.
+    pub deliver_by: Option<By>,
+}
+
+impl Message {
+    /// An ASCII message without any wishes.
+    pub fn new(reverse_path: ReversePath, recipients: Vec<To>) -> Self {
+        Message {
+            reverse_path,
+            recipients,
+            octets: 0,
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            envelope_id: None,
+            ret: None,
+            require_tls: false,
+            priority: 0,
+            deliver_by: None,
+        }
+    }
+}
+
+/// A recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct To {
+    pub address: Address,
+    /// NOTIFY, to servers that know DSN.
+    pub notify: Notify,
+    /// ORCPT as `type;address`, likewise.
+    pub original: Option<String>,
+}
+
+impl From<Address> for To {
+    fn from(address: Address) -> Self {
+        To { address, notify: Notify::Unsaid, original: None }
+    }
 }
 
 /// One step for the driver. Outputs are to be carried out in order.
@@ -64,6 +109,8 @@ pub struct Outcome {
     pub recipients: Vec<RecipientOutcome>,
     /// The connection can take another message.
     pub reusable: bool,
+    /// The server knows DSN: who asked for a report of success will have it from there.
+    pub dsn: bool,
 }
 
 /// What became of one recipient: taken over if `reply` is positive, else to be tried again or given up as it says.
@@ -92,6 +139,12 @@ pub enum Cause {
 pub enum Obstacle {
     #[error("the message has 8-bit text and the server does not offer 8BITMIME")]
     NoEightBitMime,
+    #[error("the message has binary parts and the server does not offer BINARYMIME")]
+    NoBinaryMime,
+    #[error("the message may go over TLS alone and the server does not offer REQUIRETLS")]
+    NoRequireTls,
+    #[error("the server takes {0} recipients at a time")]
+    TooManyRecipients(usize),
     #[error("the message needs SMTPUTF8 and the server does not offer it")]
     NoSmtputf8,
     #[error("the server takes messages up to {0} octets, and this one is larger")]

@@ -4,10 +4,12 @@
 //! and exact where mail is carried on (no octet of a body and no character of a path is changed).
 
 pub mod base64;
+pub mod date_time;
 pub mod dot;
 pub mod line;
 pub mod line_ends;
 pub mod parameter;
 pub mod path;
+pub mod proxy;
 pub mod reply;
 pub mod xtext;

@@ -1,5 +1,5 @@
-//! BDAT (RFC 3030 §2): the body in chunks of announced length. BINARYMIME is not offered, so lines end with CRLF
-//! here too.
+//! BDAT (RFC 3030 §2): the body in chunks of announced length. Lines end with CRLF here too, unless MAIL said
+//! BODY=BINARYMIME: then the octets are passed on unseen.
 //!
 //! 250 2.0.0 for each chunk but the last, which gets what [`body`](super::body) says | 503 5.5.1 out of order or
 //! behind a refused chunk | 554 5.5.1 no recipient was accepted | 501 5.5.4 no length, and the end, because
@@ -19,6 +19,10 @@ impl Server {
         let Some((octets, last)) = read_bdat(argument) else {
             return self.abandon(501, (5, 5, 4), "BDAT octets [LAST]");
         };
+        let rule = match &self.transaction {
+            Some(transaction) if transaction.binary => None,
+            _ => Some(self.config.bare_line_ends),
+        };
         let out_of_order = |text: &str| Reply::new(503, EnhancedCode::new(5, 5, 1), text);
         let refusal = match &mut self.transaction {
             None => out_of_order("say MAIL and RCPT first"),
@@ -27,7 +31,7 @@ impl Server {
             }
             Some(transaction) => match std::mem::replace(&mut transaction.chunks, Chunks::Failed) {
                 Chunks::None => {
-                    let body = Body::in_chunks(self.config.bare_line_ends, octets, last);
+                    let body = Body::in_chunks(rule, octets, last);
                     return self.ask(Question::Body(body), Output::AskBody);
                 }
                 Chunks::Begun(mut body) => {
@@ -38,7 +42,7 @@ impl Server {
                 Chunks::Failed => out_of_order("a chunk was refused; say RSET"),
             },
         };
-        let mut body = Body::in_chunks(self.config.bare_line_ends, octets, last);
+        let mut body = Body::in_chunks(rule, octets, last);
         body.refuse(refusal);
         self.phase = Phase::Body(body);
     }

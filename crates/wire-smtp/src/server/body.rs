@@ -17,7 +17,8 @@ use crate::codec::line_ends::{BareLineEnds, LineEnds};
 #[derive(Debug)]
 pub(super) struct Body {
     framing: Framing,
-    rule: BareLineEnds,
+    /// `None`: the octets mean nothing (BINARYMIME).
+    rule: Option<BareLineEnds>,
     /// Octets of the message so far.
     octets: u64,
     /// Octets that came after the refusal.
@@ -32,7 +33,7 @@ pub(super) struct Body {
 enum Framing {
     Dot(Unstuffer),
     Chunk {
-        ends: LineEnds,
+        ends: Option<LineEnds>,
         /// Of this chunk: announced, and still to come.
         announced: u64,
         left: u64,
@@ -42,15 +43,15 @@ enum Framing {
 
 impl Body {
     pub(super) fn until_dot(rule: BareLineEnds) -> Self {
-        Body::new(Framing::Dot(Unstuffer::new(rule)), rule)
+        Body::new(Framing::Dot(Unstuffer::new(rule)), Some(rule))
     }
 
-    pub(super) fn in_chunks(rule: BareLineEnds, announced: u64, last: bool) -> Self {
-        let framing = Framing::Chunk { ends: LineEnds::new(rule), announced, left: announced, last };
+    pub(super) fn in_chunks(rule: Option<BareLineEnds>, announced: u64, last: bool) -> Self {
+        let framing = Framing::Chunk { ends: rule.map(LineEnds::new), announced, left: announced, last };
         Body::new(framing, rule)
     }
 
-    fn new(framing: Framing, rule: BareLineEnds) -> Self {
+    fn new(framing: Framing, rule: Option<BareLineEnds>) -> Self {
         Body { framing, rule, octets: 0, drained: 0, progress: 0, bare_reported: false, refusal: None }
     }
 
@@ -85,7 +86,12 @@ impl Body {
             Framing::Chunk { ends, left, .. } => {
                 let there = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= there as u64;
-                (ends.take(input.split_to(there).freeze()), *left == 0)
+                let octets = input.split_to(there).freeze();
+                let octets = match ends {
+                    Some(ends) => ends.take(octets),
+                    None => octets,
+                };
+                (octets, *left == 0)
             }
         }
     }
@@ -93,7 +99,7 @@ impl Body {
     fn has_bare(&self) -> bool {
         match &self.framing {
             Framing::Dot(unstuffer) => unstuffer.has_bare(),
-            Framing::Chunk { ends, .. } => ends.has_bare(),
+            Framing::Chunk { ends, .. } => ends.as_ref().is_some_and(LineEnds::has_bare),
         }
     }
 }
@@ -140,7 +146,7 @@ impl Server {
         match body.framing {
             Framing::Chunk { announced, last: false, .. } => self.end_chunk(body, announced),
             Framing::Chunk { ref mut ends, .. } => {
-                let rest = ends.finish(body.octets == 0);
+                let rest = ends.as_mut().map_or(&[][..], |ends| ends.finish(body.octets == 0));
                 if !rest.is_empty() && body.is_wanted() {
                     self.pass_on(&mut body, Bytes::from_static(rest));
                 }
@@ -157,7 +163,7 @@ impl Server {
             body.bare_reported = true;
             self.anomaly(Anomaly::BareLineEndInBody);
         }
-        let refusal = if body.has_bare() && body.rule == BareLineEnds::Refuse {
+        let refusal = if body.has_bare() && body.rule == Some(BareLineEnds::Refuse) {
             let text = "the body has a CR or LF on its own; lines end with CR LF";
             Reply::new(550, EnhancedCode::new(5, 6, 11), text)
         } else if body.octets > self.config.message_octets_max {

@@ -53,8 +53,9 @@ impl Server {
             "STARTTLS" => self.starttls(argument),
             "AUTH" => self.auth(argument),
             "VRFY" => self.vrfy(argument),
+            "EXPN" => self.expn(argument),
             "HELP" => self.help(),
-            "EXPN" | "ETRN" | "TURN" | "ATRN" | "SEND" | "SOML" | "SAML" => {
+            "ETRN" | "TURN" | "ATRN" | "SEND" | "SOML" | "SAML" => {
                 self.fault(502, (5, 5, 1), "command not implemented")
             }
             // A browser that was led here: what follows is chosen by a stranger.

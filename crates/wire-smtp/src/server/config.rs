@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postroad_types::Domain;
+use postroad_types::{Domain, limits};
 
 use crate::codec::line_ends::BareLineEnds;
 
@@ -26,7 +26,22 @@ pub struct Config {
     pub require_tls: bool,
     pub bare_line_ends: BareLineEnds,
     pub smtputf8: bool,
+    /// CHUNKING and BINARYMIME (RFC 3030).
     pub chunking: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+    /// REQUIRETLS (RFC 8689), under TLS.
+    pub require_tls_option: bool,
+    /// FUTURERELEASE (RFC 4865), for accounts: the longest wait in seconds; 0: not offered.
+    pub hold_seconds_max: u32,
+    /// DELIVERBY (RFC 2852), for accounts.
+    pub deliver_by: bool,
+    /// MT-PRIORITY (RFC 6710), for accounts.
+    pub priority: bool,
+    /// Messages per session, announced by LIMITS (RFC 9422) and kept; 0: any number.
+    pub messages_max: u32,
+    /// VRFY and EXPN.
+    pub verify: Verify,
     pub timeouts: Timeouts,
 }
 
@@ -45,6 +60,13 @@ impl Config {
             bare_line_ends: BareLineEnds::Refuse,
             smtputf8: true,
             chunking: true,
+            dsn: true,
+            require_tls_option: true,
+            hold_seconds_max: 0,
+            deliver_by: false,
+            priority: false,
+            messages_max: 0,
+            verify: Verify::Noncommittal,
             timeouts: Timeouts::default(),
         }
     }
@@ -54,6 +76,9 @@ impl Config {
         Config {
             role: Role::Submission,
             mechanisms: vec![Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login],
+            hold_seconds_max: limits::HOLD_SECONDS_MAX,
+            deliver_by: true,
+            priority: true,
             ..Config::relay(hostname)
         }
     }
@@ -66,6 +91,17 @@ pub enum Role {
     Relay,
     /// The users of this host, ports 587 and 465 (RFC 6409): MAIL only after AUTH.
     Submission,
+}
+
+/// What VRFY and EXPN get (RFC 5321 §3.5.3 and §7.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// 252: nobody learns who exists.
+    Noncommittal,
+    /// 502.
+    Off,
+    /// The driver is asked.
+    Ask,
 }
 
 /// Where TLS stands on a connection.

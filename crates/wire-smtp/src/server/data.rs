@@ -15,6 +15,10 @@ impl Server {
         if !matches!(transaction.chunks, Chunks::None) {
             return self.fault(503, (5, 5, 1), "BDAT and DATA do not mix in one message");
         }
+        if transaction.binary {
+            // RFC 3030 §3.
+            return self.fault(503, (5, 5, 1), "a BINARYMIME body comes with BDAT");
+        }
         if self.refuse_argument(argument) {
             return;
         }

@@ -58,8 +58,30 @@ impl Server {
             out.push("SMTPUTF8".into());
         }
         if self.config.chunking {
-            out.push("CHUNKING".into());
+            out.extend(["CHUNKING".into(), "BINARYMIME".into()]);
         }
+        if self.config.dsn {
+            out.push("DSN".into());
+        }
+        if self.offers_require_tls() {
+            out.push("REQUIRETLS".into());
+        }
+        if self.serves_account() {
+            if self.config.hold_seconds_max > 0 {
+                out.push(format!("FUTURERELEASE {}", self.config.hold_seconds_max));
+            }
+            if self.config.deliver_by {
+                out.push("DELIVERBY".into());
+            }
+            if self.config.priority {
+                out.push("MT-PRIORITY MIXER".into());
+            }
+        }
+        let mut limits = format!("LIMITS RCPTMAX={}", self.config.recipients_max);
+        if self.config.messages_max > 0 {
+            limits.push_str(&format!(" MAILMAX={}", self.config.messages_max));
+        }
+        out.push(limits);
         if self.session.tls == Tls::Available {
             out.push("STARTTLS".into());
         }
@@ -69,6 +91,15 @@ impl Server {
         }
         out.push("HELP".into());
         out
+    }
+
+    pub(super) fn offers_require_tls(&self) -> bool {
+        self.config.require_tls_option && self.session.is_tls()
+    }
+
+    /// Whether the extensions for accounts hold: those would let strangers fill the queue, or pass before others.
+    pub(super) fn serves_account(&self) -> bool {
+        self.session.account.is_some()
     }
 
     /// Whether AUTH is offered now: never over plaintext, unless that was set.

@@ -62,8 +62,10 @@ use postroad_types::{EnhancedCode, Reply, limits};
 
 use crate::codec::line::LineReader;
 use crate::codec::reply;
-pub use config::{Config, Mechanism, Role, Timeouts, Tls};
-pub use output::{Anomaly, Answer, AuthAnswer, AuthStep, Hello, Mail, Output, Recipient, SaslMessage};
+pub use config::{Config, Mechanism, Role, Timeouts, Tls, Verify};
+pub use output::{
+    Anomaly, Answer, AuthAnswer, AuthStep, By, Hello, Hold, Mail, Output, Recipient, SaslMessage,
+};
 pub use session::Session;
 
 use body::Body;
@@ -91,6 +93,8 @@ pub struct Server {
     errors: u32,
     auth_failures: u32,
     idle_commands: u32,
+    /// Messages that came whole.
+    messages: u32,
 }
 
 /// What the next octets, or the next answer, mean.
@@ -114,7 +118,9 @@ enum Question {
     Hello(Hello),
     Mail {
         smtputf8: bool,
+        binary: bool,
     },
+    Verify,
     Recipient,
     Auth,
     /// The body that comes, if the driver agrees.
@@ -143,6 +149,7 @@ impl Server {
             errors: 0,
             auth_failures: 0,
             idle_commands: 0,
+            messages: 0,
         }
     }
 
@@ -218,10 +225,19 @@ impl Server {
         match std::mem::replace(&mut self.phase, Phase::Command) {
             Phase::Greeting => self.answer_greeting(answer),
             Phase::Asked(Question::Hello(hello)) => self.answer_hello(hello, answer),
-            Phase::Asked(Question::Mail { smtputf8 }) => self.answer_mail(smtputf8, answer),
+            Phase::Asked(Question::Mail { smtputf8, binary }) => self.answer_mail(smtputf8, binary, answer),
             Phase::Asked(Question::Recipient) => self.answer_recipient(answer),
             Phase::Asked(Question::Body(body)) => self.answer_body(body, answer),
             other => self.phase = other,
+        }
+    }
+
+    /// Answers `AskVerify`: 250 with an address, 252, 550, 553 …
+    pub fn answer_verify(&mut self, now: Instant, reply: Reply) {
+        self.now = now;
+        if matches!(self.phase, Phase::Asked(Question::Verify)) {
+            self.phase = Phase::Command;
+            self.reply(&reply);
         }
     }
 
@@ -232,6 +248,7 @@ impl Server {
             self.phase = Phase::Command;
             self.transaction = None;
             self.idle_commands = 0;
+            self.messages += 1;
             self.replies_are_urgent = true;
             self.reply(&reply);
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use postroad_types::{BodyKind, Host, Reply, ReversePath};
+use postroad_types::{BodyKind, ByMode, Host, Notify, Reply, Ret, ReversePath};
 
 use super::config::Mechanism;
 use crate::codec::path::ForwardPath;
@@ -23,6 +23,9 @@ pub enum Output {
     AskMail(Mail),
     /// RCPT. Answer with [`Server::answer`](super::Server::answer).
     AskRecipient(Recipient),
+    /// VRFY or EXPN, where the configuration leaves them to the driver. Answer with
+    /// [`Server::answer_verify`](super::Server::answer_verify).
+    AskVerify { expand: bool, argument: String },
     /// DATA, or the first BDAT, with at least one recipient: may the body come?
     /// Answer with [`Server::answer`](super::Server::answer); accepted, body chunks follow.
     AskBody,
@@ -69,12 +72,47 @@ pub struct Mail {
     pub smtputf8: bool,
     /// AUTH: who submitted it, says the client (RFC 4954 §5). To be believed from trusted hosts only.
     pub submitter: Option<ReversePath>,
+    /// ENVID (RFC 3461 §4.4), xtext undone.
+    pub envelope_id: Option<String>,
+    /// RET (RFC 3461 §4.3).
+    pub ret: Option<Ret>,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// MT-PRIORITY (RFC 6710): -9 to 9.
+    pub priority: i8,
+    /// BY (RFC 2852).
+    pub deliver_by: Option<By>,
+    /// HOLDFOR or HOLDUNTIL (RFC 4865).
+    pub hold: Option<Hold>,
+}
+
+/// BY: a message has so many seconds (RFC 2852 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By {
+    /// Not above 0 with [`ByMode::Notify`] means that its time is over already.
+    pub seconds: i32,
+    pub mode: ByMode,
+    /// T: hosts that do not know BY are to be reported.
+    pub trace: bool,
+}
+
+/// When a message may go (RFC 4865 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// So many seconds from now.
+    For(u32),
+    /// Seconds since 1970-01-01 UTC.
+    Until(i64),
 }
 
 /// A RCPT command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
     pub path: ForwardPath,
+    /// NOTIFY (RFC 3461 §4.1).
+    pub notify: Notify,
+    /// ORCPT (RFC 3461 §4.2) as `type;address`, xtext undone.
+    pub original: Option<String>,
 }
 
 /// The client's next message in a SASL exchange.

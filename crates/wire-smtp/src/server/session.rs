@@ -60,6 +60,8 @@ impl Session {
 #[derive(Debug)]
 pub(super) struct Transaction {
     pub(super) smtputf8: bool,
+    /// BODY=BINARYMIME: the body comes in chunks, and its octets mean nothing.
+    pub(super) binary: bool,
     /// Recipients that were accepted.
     pub(super) recipients: usize,
     pub(super) chunks: Chunks,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postroad_types::{EnhancedCode, Reply};
+use postroad_types::{EnhancedCode, Notify, Reply};
 use postroad_wire_smtp::codec::line_ends::BareLineEnds;
 use postroad_wire_smtp::codec::path::ForwardPath;
 use postroad_wire_smtp::server::{
@@ -140,7 +140,14 @@ impl Scene {
                         ForwardPath::Postmaster => "(postmaster)".to_owned(),
                         ForwardPath::Address(address) => address.to_string(),
                     };
-                    self.note(format!("-- rcpt {shown}"));
+                    let mut event = format!("-- rcpt {shown}");
+                    if recipient.notify != Notify::Unsaid {
+                        event += &format!(" {:?}", recipient.notify);
+                    }
+                    if let Some(original) = &recipient.original {
+                        event += &format!(" {original}");
+                    }
+                    self.note(event);
                     self.server.answer(now, refused(&shown));
                 }
                 Output::AskAuth(step) => {
@@ -174,6 +181,10 @@ impl Scene {
                 }
                 Output::StartTls => {
                     self.note("-- tls");
+                }
+                Output::AskVerify { expand, argument } => {
+                    self.note(format!("-- {} {argument}", if expand { "expn" } else { "vrfy" }));
+                    self.server.answer_verify(now, reply(250, (2, 0, 0), "<ann@mx.test>"));
                 }
                 Output::Anomaly(anomaly) => {
                     let text = format!("{anomaly:?}");
@@ -241,6 +252,24 @@ fn show_mail(mail: &postroad_wire_smtp::server::Mail) -> String {
     }
     if let Some(submitter) = &mail.submitter {
         out += &format!(" auth=<{submitter}>");
+    }
+    if let Some(id) = &mail.envelope_id {
+        out += &format!(" envid={id}");
+    }
+    if let Some(ret) = mail.ret {
+        out += &format!(" ret={ret:?}");
+    }
+    if mail.require_tls {
+        out += " require-tls";
+    }
+    if mail.priority != 0 {
+        out += &format!(" priority={}", mail.priority);
+    }
+    if let Some(by) = mail.deliver_by {
+        out += &format!(" by={} {:?}{}", by.seconds, by.mode, if by.trace { " trace" } else { "" });
+    }
+    if let Some(hold) = mail.hold {
+        out += &format!(" hold={hold:?}");
     }
     out
 }
