@@ -18,6 +18,7 @@ pub(crate) fn check(config: &Config, document: &mut Document<'_>) {
     files(config, document);
     dns(config, document);
     mta(config, document);
+    policy(config, document);
     limits(config, document);
 }
 
@@ -224,11 +225,104 @@ fn mta(config: &Config, document: &mut Document<'_>) {
     }
 }
 
+fn policy(config: &Config, document: &mut Document<'_>) {
+    let policy = &config.mta.policy;
+    for (index, list) in policy.dnsbl.iter().enumerate() {
+        let at = index.to_string();
+        if let Err(error) = list.zone.parse::<Domain>() {
+            let message = format!("{:?}: {error}; expected a domain such as \"zen.example.org\"", list.zone);
+            document.problem(&["mta", "policy", "dnsbl", &at, "zone"], message);
+        }
+        if list.weight == 0 {
+            let message =
+                "a list without weight says nothing; expected 1 or more, or below 0 for an allow list";
+            document.problem(&["mta", "policy", "dnsbl", &at, "weight"], message);
+        }
+        let outside = |code: &&ipnet::IpNet| match code {
+            ipnet::IpNet::V4(code) => !code.network().is_loopback(),
+            ipnet::IpNet::V6(_) => true,
+        };
+        if let Some(code) = list.codes.iter().find(outside) {
+            let message = format!("{code} is no answer of a list; expected parts of 127.0.0.0/8 (RFC 5782)");
+            document.problem(&["mta", "policy", "dnsbl", &at, "codes"], message);
+        }
+    }
+    if policy.dnsbl_refuse_score < 1 {
+        let message = "every client would be refused; expected 1 or more";
+        document.problem(&["mta", "policy", "dnsbl_refuse_score"], message);
+    }
+    let longest = Duration::from_secs(postroad_types::limits::POLICY_DELAY_SECONDS_MAX);
+    let delays: [(&[&str], Duration); 4] = [
+        (&["mta", "policy", "greet_delay"], policy.greet_delay),
+        (&["mta", "policy", "tarpit_delay"], policy.tarpit_delay),
+        (&["mta", "policy", "tarpit_max"], policy.tarpit_max),
+        (&["mta", "policy", "lookup_timeout"], policy.lookup_timeout),
+    ];
+    for (path, delay) in delays {
+        if delay > longest {
+            let message =
+                format!("clients would go away; expected at most {}", units::duration::show(longest));
+            document.problem(path, message);
+        }
+    }
+    let greylist = &policy.greylist;
+    if greylist.delay >= greylist.retry_within {
+        let message = format!(
+            "nobody could come again in time; expected less than retry_within ({})",
+            units::duration::show(greylist.retry_within)
+        );
+        document.problem(&["mta", "policy", "greylist", "delay"], message);
+    }
+    for (index, extension) in policy.attachment_extensions.iter().enumerate() {
+        if extension.is_empty() || extension.starts_with('.') {
+            let message =
+                format!("{extension:?} is no ending; expected one without its dot, such as \"exe\"");
+            document.problem(&["mta", "policy", "attachment_extensions", &index.to_string()], message);
+        }
+    }
+    for (index, kind) in policy.attachment_types.iter().enumerate() {
+        if !kind.split_once('/').is_some_and(|(kind, sub)| !kind.is_empty() && !sub.is_empty()) {
+            let message =
+                format!("{kind:?} is no content type; expected such as \"application/x-msdownload\"");
+            document.problem(&["mta", "policy", "attachment_types", &index.to_string()], message);
+        }
+    }
+    let name = &policy.rspamd.spam_header;
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        let message = format!("{name:?} is no name of a header field; expected such as \"X-Spam\"");
+        document.problem(&["mta", "policy", "rspamd", "spam_header"], message);
+    }
+    rewrites(config, document);
+}
+
+/// `user@domain` to one address, `@domain` to an address or `@domain`.
+fn rewrites(config: &Config, document: &mut Document<'_>) {
+    for (index, rule) in config.mta.rewrite.iter().enumerate() {
+        let at = index.to_string();
+        let mut side = |key: &str, text: &str| {
+            let error = match text.strip_prefix('@') {
+                Some(domain) => domain.parse::<Domain>().map(drop).map_err(|error| error.to_string()),
+                None => text.parse::<Address>().map(drop).map_err(|error| error.to_string()),
+            };
+            if let Err(error) = error {
+                let message = format!("{text:?}: {error}; expected an address or @domain");
+                document.problem(&["mta", "rewrite", &at, key], message);
+            }
+        };
+        side("from", &rule.from);
+        side("to", &rule.to);
+        if !rule.from.starts_with('@') && rule.to.starts_with('@') {
+            let message = "one address becomes one address; expected such as \"user@example.org\"";
+            document.problem(&["mta", "rewrite", &at, "to"], message);
+        }
+    }
+}
+
 /// Bounds that must not be nothing.
 fn limits(config: &Config, document: &mut Document<'_>) {
     let (dns, mta, mda, mra) = (&config.dns, &config.mta, &config.mda, &config.mra);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let counts: [(&[&str], usize, usize); 13] = [
+    let counts: [(&[&str], usize, usize); 14] = [
         (&["trace", "max_bytes"], size(config.trace.max_bytes), 64 << 10),
         (&["dns", "connections_max"], dns.connections_max, 1),
         (&["dns", "recursion", "cache_bytes"], size(dns.recursion.cache_bytes), 64 << 10),
@@ -239,6 +333,7 @@ fn limits(config: &Config, document: &mut Document<'_>) {
         (&["mta", "connections_per_ip_max"], mta.connections_per_ip_max, 1),
         (&["mta", "destination_connections_max"], mta.destination_connections_max, 1),
         (&["mta", "deliveries_max"], mta.deliveries_max, 1),
+        (&["mta", "policy", "header_fields_max"], mta.policy.header_fields_max, 50),
         (&["mda", "password_checks_max"], mda.password_checks_max, 1),
         (&["mra", "connections_max"], mra.connections_max, 1),
         (&["mra", "connections_per_ip_max"], mra.connections_per_ip_max, 1),
@@ -248,7 +343,7 @@ fn limits(config: &Config, document: &mut Document<'_>) {
             document.problem(path, format!("{value} is too little; expected {least} or more"));
         }
     }
-    let durations: [(&[&str], Duration); 14] = [
+    let durations: [(&[&str], Duration); 16] = [
         (&["rpc", "deadline"], config.rpc.deadline),
         (&["rpc", "connect_timeout"], config.rpc.connect_timeout),
         (&["rpc", "resolve_every"], config.rpc.resolve_every),
@@ -260,6 +355,8 @@ fn limits(config: &Config, document: &mut Document<'_>) {
         (&["mta", "command_timeout"], mta.command_timeout),
         (&["mta", "data_end_timeout"], mta.data_end_timeout),
         (&["mta", "queue_lifetime"], mta.queue_lifetime),
+        (&["mta", "policy", "lookup_timeout"], mta.policy.lookup_timeout),
+        (&["mta", "policy", "rspamd", "timeout"], mta.policy.rspamd.timeout),
         (&["mra", "idle"], mra.idle),
         (&["mra", "pop3_idle"], mra.pop3_idle),
         (&["mra", "login_timeout"], mra.login_timeout),

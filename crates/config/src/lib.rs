@@ -17,6 +17,7 @@ mod mda;
 mod mra;
 mod mta;
 mod node;
+mod policy;
 pub mod transport;
 mod units;
 
@@ -33,8 +34,9 @@ pub use mda::{FullMailbox, Mda};
 pub use mra::Mra;
 pub use mta::{BareNewline, Mta, TlsOutbound};
 pub use node::{Log, LogFormat, Node, Peers, Rpc, Tls, Trace};
+pub use policy::{CheckAction, Dnsbl, Greylist, OnFailure, Policy, Rates, Rewrite, RewriteSide, Rspamd};
 pub use transport::{Pattern, Protocol, Transport, Via};
-pub use units::{HostPort, PeerUrl};
+pub use units::{HostPort, PeerUrl, Rate};
 
 /// A commented file with every option; the options that have a default are commented out and show it.
 pub const EXAMPLE: &str = include_str!("../example.toml");

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use postroad_types::Domain;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::{Policy, Rewrite};
 use crate::transport::Transport;
 use crate::units::{HostPort, domains, duration, hosts, listen, size};
 
@@ -125,6 +126,9 @@ pub struct Mta {
     pub relay_domains: Vec<Domain>,
     /// Mail that does not go by its domain's MX records.
     pub transport: Vec<Transport>,
+    /// Addresses of the envelope that become others; the first that fits counts.
+    pub rewrite: Vec<Rewrite>,
+    pub policy: Policy,
 }
 
 impl Default for Mta {
@@ -162,6 +166,8 @@ impl Default for Mta {
             reuse_idle: Duration::from_secs(5),
             relay_domains: Vec::new(),
             transport: Vec::new(),
+            rewrite: Vec::new(),
+            policy: Policy::default(),
         }
     }
 }

@@ -127,6 +127,33 @@ pub mod domains {
     }
 }
 
+/// One network or address, or a list of them.
+pub mod networks {
+    use super::*;
+    use ipnet::IpNet;
+
+    /// An address alone is a network of one.
+    struct Network(IpNet);
+
+    impl FromStr for Network {
+        type Err = ();
+
+        fn from_str(s: &str) -> Result<Self, ()> {
+            let one = s.parse::<std::net::IpAddr>().map(IpNet::from);
+            one.or_else(|_| s.parse()).map(Network).map_err(|_| ())
+        }
+    }
+
+    pub fn serialize<S: Serializer>(value: &[IpNet], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<IpNet>, D::Error> {
+        let all: Vec<Network> = one_or_more(d, "a network such as \"192.0.2.0/24\", or an address")?;
+        Ok(all.into_iter().map(|network| network.0).collect())
+    }
+}
+
 /// One URL of a service, or a list of them.
 pub mod peers {
     use super::*;
@@ -212,6 +239,53 @@ impl fmt::Display for PeerUrl {
     }
 }
 
+/// So much in so long: `"600/1m"`; `"off"` is no bound at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// 0: unbounded.
+    pub count: u32,
+    pub per: Duration,
+}
+
+impl Rate {
+    pub const OFF: Rate = Rate { count: 0, per: Duration::ZERO };
+
+    pub const fn new(count: u32, per: Duration) -> Self {
+        Rate { count, per }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        if s == "off" {
+            return Ok(Rate::OFF);
+        }
+        let (count, per) = s.split_once('/').ok_or(())?;
+        let count = count.trim().parse().map_err(|_| ())?;
+        let per = duration::parse(per.trim()).filter(|per| !per.is_zero()).ok_or(())?;
+        if count == 0 { Err(()) } else { Ok(Rate { count, per }) }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 => f.write_str("off"),
+            count => write!(f, "{count}/{}", duration::show(self.per)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let expected = "how much in how long, such as \"600/1m\", or \"off\"";
+        let text = text_of(d, expected)?;
+        text.parse().map_err(|()| de::Error::custom(format!("{text:?} is no rate; expected {expected}")))
+    }
+}
+
 macro_rules! serialize_as_shown {
     ($($name:ty),*) => {$(
         impl Serialize for $name {
@@ -221,7 +295,7 @@ macro_rules! serialize_as_shown {
         }
     )*};
 }
-serialize_as_shown!(HostPort, PeerUrl);
+serialize_as_shown!(HostPort, PeerUrl, Rate);
 
 /// A text or a whole number, which is taken for its digits.
 fn text_of<'de, D: Deserializer<'de>>(d: D, expected: &'static str) -> Result<String, D::Error> {
@@ -301,6 +375,12 @@ mod tests {
     fn what_is_shown_is_read_back() {
         for text in ["30m", "5d", "250ms", "90s", "1w"] {
             assert_eq!(duration::parse(text).map(duration::show).as_deref(), Some(text));
+        }
+        for text in ["600/1m", "1/1h", "off"] {
+            assert_eq!(text.parse::<Rate>().map(|rate| rate.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["600", "/1m", "0/1m", "5/0", "5/m", "-1/1m", ""] {
+            assert!(text.parse::<Rate>().is_err(), "{text:?}");
         }
         for text in ["127.0.0.1:53", "[::1]:53", "dns:53", "dns.example.org:53"] {
             assert_eq!(text.parse::<HostPort>().map(|h| h.to_string()).as_deref(), Ok(text));

@@ -162,3 +162,53 @@ fn a_transport_rule_is_checked_as_a_whole() {
     let text = rule("via = \"smtp://relay.test\"\nconnections_max = 0");
     assert!(text.starts_with("postroad.toml:6:19: nothing would ever go"), "{text}");
 }
+
+#[test]
+fn a_policy_that_cannot_be_meant_is_told_where_it_stands() {
+    let text = faults(&format!(
+        "{NODE}{}",
+        r#"[mta]
+rewrite = [{ from = "a@old.test", to = "@new.test" }, { from = "@", to = "b@new.test" }]
+[mta.policy]
+reverse_dns = "maybe"
+"#
+    ));
+    assert!(
+        text.contains("postroad.toml:7:15: unknown variant `maybe`; expected one of `off`, `mark`, `refuse`"),
+        "{text}"
+    );
+    let text = faults(&format!(
+        "{NODE}{}",
+        r#"[mta]
+rewrite = [{ from = "a@old.test", to = "@new.test" }, { from = "@", to = "b@new.test" }]
+[mta.policy]
+greet_delay = "10m"
+attachment_extensions = ["exe", ".scr"]
+[[mta.policy.dnsbl]]
+zone = "not a zone"
+weight = 0
+codes = ["192.0.2.1"]
+[mta.policy.greylist]
+delay = "3d"
+[mta.policy.rate]
+messages_per_account = "100/2h"
+"#
+    ));
+    for part in [
+        "postroad.toml:5:40: one address becomes one address",
+        "postroad.toml:5:64: \"@\"",
+        "postroad.toml:7:15: clients would go away; expected at most 1m",
+        "postroad.toml:8:33: \".scr\" is no ending",
+        "postroad.toml:10:8: \"not a zone\"",
+        "postroad.toml:11:10: a list without weight says nothing",
+        "postroad.toml:12:9: 192.0.2.1/32 is no answer of a list",
+        "postroad.toml:14:9: nobody could come again in time",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    let text = faults(&format!("{NODE}[mta.policy.rate]\nmessages_per_account = \"many\"\n"));
+    assert!(
+        text.contains("postroad.toml:5:24: \"many\" is no rate; expected how much in how long"),
+        "{text}"
+    );
+}

@@ -187,6 +187,28 @@ pub const DNS_STRAY_ANSWERS_MAX: usize = 16;
 /// Records kept of one record set that another server sends.
 pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
 
+/// The longest that policy may make a client wait on purpose, or for its look-ups, in seconds.
+pub const POLICY_DELAY_SECONDS_MAX: u64 = 60;
+/// Keys (addresses, networks, accounts, domains) that one rate limit keeps in mind.
+pub const POLICY_RATE_KEYS_MAX: usize = 100_000;
+/// DNS answers that policy keeps in mind, and for how many seconds at most: the resolver has the cache that matters.
+pub const POLICY_DNS_ENTRIES_MAX: usize = 20_000;
+pub const POLICY_DNS_SECONDS_MAX: u64 = 30;
+/// Names of one address (PTR records) that are looked up again for confirmation.
+pub const POLICY_PTR_NAMES_MAX: usize = 4;
+/// Octets of a text from DNS or rspamd that go into a reply.
+pub const POLICY_TEXT_OCTETS_MAX: usize = 200;
+/// What an unknown sender has tried: rows that greylisting keeps; the oldest go first.
+pub const GREYLIST_ENTRIES_MAX: u64 = 1_000_000;
+/// A message that a content filter looks at is held in memory up to this size, beyond it in a file.
+pub const SCAN_MEMORY_OCTETS_MAX: usize = 256 * 1024;
+/// What a content filter answers.
+pub const SCAN_ANSWER_OCTETS_MAX: usize = 1024 * 1024;
+/// Octets of header fields that a content filter adds to one message.
+pub const SCAN_HEADER_OCTETS_MAX: usize = 64 * 1024;
+/// Addresses in From and Sender of a submitted message that the directory is asked about.
+pub const SUBMISSION_AUTHORS_MAX: usize = 20;
+
 /// MX hosts of one domain that are tried; the ones with the worst preference are left out.
 pub const MX_HOSTS_MAX: usize = 32;
 /// Addresses that one delivery attempt tries, over all MX hosts together.
