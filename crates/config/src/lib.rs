@@ -18,8 +18,8 @@ mod mra;
 mod mta;
 mod node;
 mod policy;
-pub mod transport;
-mod units;
+mod transport;
+pub mod units;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};

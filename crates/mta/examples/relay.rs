@@ -21,7 +21,7 @@ use postroad_mta::directory::{
 };
 use postroad_mta::inbound::{self, Door, Inbound};
 use postroad_mta::outbound::{Settings as OutboundSettings, SmtpRelay, TlsTrust};
-use postroad_mta::policy::Policy;
+use postroad_mta::policy::{MemoryGreylist, Parts as PolicyParts, Policy};
 use postroad_mta::queue::{Backoff, Parts, Queue, Settings};
 use postroad_mta::route::{DnsAnswer, DnsLookup, Family, Mx, OwnHost, Router, Rules};
 use postroad_service::{Drain, Gate, Listener, SystemClock, TraceLog};
@@ -71,6 +71,12 @@ impl DnsLookup for ToSink {
             Family::Aaaa => DnsAnswer::NoRecords,
         }
     }
+    async fn names(&self, _: IpAddr) -> DnsAnswer<String> {
+        DnsAnswer::NoSuchDomain
+    }
+    async fn texts(&self, _: &str) -> DnsAnswer<String> {
+        DnsAnswer::NoSuchDomain
+    }
 }
 
 #[tokio::main]
@@ -98,7 +104,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         spool: LogSpool::open(dir.join("spool"), SpoolSettings::default())?,
         clock: clock.clone(),
         directory: directory.clone(),
-        router: Arc::new(Router::new(Arc::new(ToSink(sink.ip())), own, sink.port(), Rules::default())),
+        router: Arc::new(Router::new(Arc::new(ToSink(sink.ip())), own.clone(), sink.port(), Rules::default())),
         relay: Arc::new(SmtpRelay::new(outbound, TlsTrust::public()?, clock.clone(), trace_log.clone())),
         delivery: Arc::new(Nobody),
         trace_log: trace_log.clone(),
@@ -116,7 +122,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let queue = Queue::new(parts, settings);
     let smtp = Arc::new(Config::relay(hostname));
     let inbound = Arc::new(Inbound {
-        policy: Policy::new(directory.clone(), vec!["127.0.0.0/8".parse()?], postmaster),
+        policy: Arc::new(Policy::new(PolicyParts {
+            settings: config.policy.clone(),
+            rewrites: Vec::new(),
+            relay_networks: vec!["127.0.0.0/8".parse()?],
+            relay_domains: Vec::new(),
+            postmaster,
+            own,
+            directory: directory.clone(),
+            dns: Arc::new(ToSink(sink.ip())),
+            clock: clock.clone(),
+            greylist: Arc::new(MemoryGreylist::default()),
+            scratch_dir: dir.join("scan"),
+        })),
         directory,
         queue: queue.clone(),
         clock,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad_config::{BareNewline, Mta};
+use postroad_config::{BareNewline, Config, Mta};
 use postroad_rpc::Server;
 use postroad_rpc::v1::queue_server::QueueServer;
 use postroad_service::{BindError, Drain, Gate, Listener, Node, StartError};
@@ -28,7 +28,7 @@ use crate::deliver::GrpcDelivery;
 use crate::directory::{CachedDirectory, GrpcDirectory};
 use crate::inbound::{self, Door, Inbound};
 use crate::outbound::{Settings as OutboundSettings, SmtpRelay, TlsTrust, TrustError};
-use crate::policy::Policy;
+use crate::policy::{GreylistStore, MemoryGreylist, Parts as PolicyParts, Policy, SqliteGreylist};
 use crate::queue::{Backoff, Parts, Queue, Settings};
 use crate::route::{HickoryLookup, OwnHost, Router, RuleError, Rules};
 
@@ -57,6 +57,10 @@ pub enum MtaError {
     Rule(#[from] RuleError),
     #[error("{0}")]
     Trust(#[from] TrustError),
+    #[error("{}: {source}; expected a directory that the service may write to", path.display())]
+    Scratch { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Greylist(String),
     #[error("[tls] extra_ca_file {}: {what}; expected certificates in PEM", path.display())]
     ExtraCa { path: PathBuf, what: String },
 }
@@ -107,7 +111,8 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
     let resolvers = node.config.resolvers().into_iter().map(|peer| (peer.host, peer.port)).collect();
     let own = own_host(&hostname, &node.addresses("SMTP"), config.smtp_port);
     let rules = Rules::new(&config.transport)?;
-    let router = Router::new(Arc::new(HickoryLookup::new(resolvers)), own, config.smtp_port, rules);
+    let dns = Arc::new(HickoryLookup::new(resolvers));
+    let router = Router::new(dns.clone(), own.clone(), config.smtp_port, rules);
     let parts = Parts {
         spool,
         clock: node.clock.clone(),
@@ -119,8 +124,27 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
     };
     let queue = Queue::new(parts, settings(config, &hostname, &postmaster));
     let submission = smtp_config(SmtpConfig::submission(hostname.clone()), config);
+    let scratch_dir = node.config.spool_dir().join("scan");
+    let greylist = greylist(&node.config, &scratch_dir).await?;
+    let policy = Arc::new(Policy::new(PolicyParts {
+        settings: config.policy.clone(),
+        rewrites: config.rewrite.clone(),
+        relay_networks: config.relay_networks.clone(),
+        relay_domains: config.relay_domains.clone(),
+        postmaster,
+        own,
+        directory: directory.clone(),
+        dns,
+        clock: node.clock.clone(),
+        greylist,
+        scratch_dir,
+    }));
+    node.drain.spawn({
+        let (policy, drain) = (policy.clone(), node.drain.clone());
+        async move { policy.run(drain).await }
+    });
     let inbound = Arc::new(Inbound {
-        policy: Policy::new(directory.clone(), config.relay_networks.clone(), postmaster),
+        policy,
         directory,
         queue: queue.clone(),
         clock: node.clock.clone(),
@@ -189,6 +213,24 @@ async fn measure(queue: Arc<Queue>, drain: Drain) {
             () = tokio::time::sleep(MEASURE_EVERY) => {}
         }
     }
+}
+
+/// The greylist's file, and the directory of messages that a content filter looks at.
+async fn greylist(config: &Config, scratch_dir: &Path) -> Result<Arc<dyn GreylistStore>, MtaError> {
+    if config.mta.policy.rspamd.server.is_empty() && !config.mta.policy.greylist.enabled {
+        return Ok(Arc::new(MemoryGreylist::default()));
+    }
+    let dir = scratch_dir.to_owned();
+    let made =
+        move || std::fs::create_dir_all(&dir).map_err(|source| MtaError::Scratch { path: dir, source });
+    let broken = |error| MtaError::Greylist(format!("opening was broken off: {error}"));
+    tokio::task::spawn_blocking(made).await.map_err(broken)??;
+    if !config.mta.policy.greylist.enabled {
+        return Ok(Arc::new(MemoryGreylist::default()));
+    }
+    let file = config.node.state_dir.join("greylist.sqlite");
+    let opened = tokio::task::spawn_blocking(move || SqliteGreylist::open(&file)).await.map_err(broken)?;
+    Ok(Arc::new(opened.map_err(|fault| MtaError::Greylist(fault.to_string()))?))
 }
 
 fn hostname(node: &Node) -> Result<Domain, MtaError> {

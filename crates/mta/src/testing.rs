@@ -21,6 +21,7 @@ use crate::consignment::{
 };
 use crate::directory::CachedDirectory;
 use crate::directory::fake::FakeDirectory;
+use crate::policy::{MemoryGreylist, Parts as PolicyParts, Policy};
 use crate::queue::{Backoff, Contact, Parts, Queue, Settings};
 use crate::route::{Destination, DnsAnswer, DnsLookup, Family, Mx, OwnHost, Router, Rules};
 
@@ -50,6 +51,12 @@ impl DnsLookup for FakeDns {
             },
             Family::Aaaa => DnsAnswer::NoRecords,
         }
+    }
+    async fn names(&self, _: IpAddr) -> DnsAnswer<String> {
+        DnsAnswer::NoSuchDomain
+    }
+    async fn texts(&self, _: &str) -> DnsAnswer<String> {
+        DnsAnswer::NoSuchDomain
     }
 }
 
@@ -308,4 +315,33 @@ impl World {
         let query = Query { queue_id: Some(id.clone()), ..Query::default() };
         self.trace_log.find(&query).unwrap().into_iter().map(|step| step.name).collect()
     }
+}
+
+/// Where alice and bob of `alpha.test` live, with settings and DNS as given.
+pub fn policy_with(
+    settings: postroad_config::Policy,
+    dns: Arc<dyn DnsLookup>,
+    directory: Arc<CachedDirectory>,
+    clock: Arc<dyn postroad_service::Clock>,
+) -> Policy {
+    Policy::new(PolicyParts {
+        settings,
+        rewrites: Vec::new(),
+        relay_networks: vec!["10.0.0.0/8".parse().unwrap()],
+        relay_domains: vec!["backup.test".parse().unwrap()],
+        postmaster: "alice@alpha.test".parse().unwrap(),
+        own: OwnHost { name: "mx.alpha.test".parse().unwrap(), addresses: Vec::new() },
+        directory,
+        dns,
+        clock,
+        greylist: Arc::new(MemoryGreylist::default()),
+        scratch_dir: std::env::temp_dir(),
+    })
+}
+
+/// All defaults, for who needs one and does not look at it.
+pub fn policy() -> Policy {
+    let directory = Arc::new(CachedDirectory::new(FakeDirectory::new()));
+    let clock = Arc::new(postroad_service::SystemClock::new());
+    policy_with(postroad_config::Policy::default(), Arc::new(FakeDns), directory, clock)
 }

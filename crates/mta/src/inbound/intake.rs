@@ -1,20 +1,25 @@
 //! A message coming in: its header section is held until it is whole, looked at and completed, then everything
 //! streams into the spool.
 //!
-//! What is stored is exactly what the client sent after dots were undone, with our Received in front; on
-//! submission also with the fields that were missing, and without Bcc. A message without an empty line is all
-//! header. A body of BDAT whose last line has no end gets its CRLF in the protocol machine: over DATA, and in a
-//! Maildir, there are only whole lines.
+//! What is stored is exactly what the client sent after dots were undone, with our Received in front, and behind it
+//! what policy has to say; on submission also with the fields that were missing, and without Bcc. Only a content
+//! filter may have the subject or fields of others' changed. A message without an empty line is all header. A body
+//! of BDAT whose last line has no end gets its CRLF in the protocol machine: over DATA, and in a Maildir, there are
+//! only whole lines.
+//!
+//! Where a content filter is to see the whole before its verdict, all octets wait in a [`Hold`] until the end
+//! (`policy/data` says why).
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use postroad_store::StoreError;
 use postroad_store::spool::{Micros, NewMessage};
 use postroad_types::{Address, Reply, ReversePath, TraceId, limits};
 
 use crate::consignment::reply;
-use crate::message::header;
 use crate::message::received::{self, Origin};
-use crate::policy::data::{loops, submission};
+use crate::message::{edit, header};
+use crate::policy::data::{Changes, DataStage, Hold, Subject, submission};
+use crate::policy::verdict::{self, Finding, Outcome};
 
 /// What is written in front of the message and why.
 #[derive(Debug)]
@@ -23,8 +28,8 @@ pub struct Label {
     /// Our name.
     pub hostname: String,
     pub sender: ReversePath,
-    /// The only recipient, if there is no other.
-    pub only_recipient: Option<Address>,
+    /// Not empty.
+    pub recipients: Vec<Address>,
     /// It came over submission: fields are completed.
     pub submitted: bool,
     /// Takes up the trace id that another Postroad wrote down.
@@ -32,14 +37,21 @@ pub struct Label {
     /// The message's own otherwise.
     pub trace: TraceId,
     pub now: Micros,
+    /// What earlier stages found.
+    pub findings: Vec<Finding>,
 }
 
 /// A message that is not whole yet.
 pub struct Intake {
     message: Box<dyn NewMessage>,
     label: Label,
+    stage: DataStage,
+    /// What stage data has found so far.
+    outcomes: Vec<Outcome>,
     /// Until the header section is whole: all of it. Then what was not written yet.
     held: BytesMut,
+    /// The whole message as it came, where a content filter is to see it; with its header section.
+    scan: Option<(Hold, Bytes)>,
     in_header: bool,
     header_is_ascii: bool,
     is_ascii: bool,
@@ -61,22 +73,36 @@ pub struct Whole {
 }
 
 impl Intake {
-    pub fn new(message: Box<dyn NewMessage>, label: Label) -> Self {
+    pub fn new(message: Box<dyn NewMessage>, label: Label, stage: DataStage) -> Self {
         Intake {
             message,
             label,
+            outcomes: Vec::new(),
             held: BytesMut::new(),
+            scan: stage.wants_whole().then(|| (stage.hold(), Bytes::new())),
+            stage,
             in_header: true,
             header_is_ascii: true,
             is_ascii: true,
         }
     }
 
+    /// What stage data found, to be told once.
+    pub fn take_outcomes(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.outcomes)
+    }
+
     /// Takes octets. An error is the reply that refuses the message.
     pub async fn push(&mut self, chunk: &[u8]) -> Result<(), Reply> {
         let seen = self.held.len();
         self.is_ascii &= chunk.is_ascii();
-        self.held.extend_from_slice(chunk);
+        self.stage.octets(chunk);
+        if let Some((hold, _)) = &mut self.scan {
+            hold.push(chunk).await.map_err(|error| not_held(&error))?;
+        }
+        if self.in_header || self.scan.is_none() {
+            self.held.extend_from_slice(chunk);
+        }
         if self.in_header {
             let end = header::end(&self.held, seen);
             let too_long = end.is_none() && self.held.len() > limits::MESSAGE_HEADER_OCTETS_MAX;
@@ -84,7 +110,7 @@ impl Intake {
                 return Err(reply(552, (5, 3, 4), "the header section is too long"));
             }
             if let Some(end) = end {
-                self.complete_header(end.fields)?;
+                self.end_header(end.fields).await?;
             }
         }
         if !self.in_header && self.held.len() >= limits::BODY_CHUNK_OCTETS {
@@ -94,51 +120,125 @@ impl Intake {
         Ok(())
     }
 
-    /// The client has sent everything.
-    pub async fn finish(mut self) -> Result<Whole, Reply> {
+    /// The client has sent everything. Nothing may be pushed afterwards.
+    pub async fn end(&mut self) -> Result<(), Reply> {
         if self.in_header {
-            self.complete_header(self.held.len())?;
+            self.end_header(self.held.len()).await?;
         }
-        let rest = self.held.freeze();
+        let mut scan = self.scan.take();
+        let subject = Subject {
+            id: self.message.id(),
+            hostname: &self.label.hostname,
+            sender: &self.label.sender,
+            recipients: &self.label.recipients,
+        };
+        let held = scan.as_mut().map(|(hold, _)| hold);
+        let (outcome, changes) = self.stage.end(subject, held).await;
+        let refusal_by_policy = outcome.refusal.clone();
+        self.outcomes.push(outcome);
+        if let Some(reply) = refusal_by_policy {
+            return Err(reply);
+        }
+        if let Some((hold, head)) = scan {
+            self.write_held(hold, &head, &changes).await?;
+        }
+        let rest = self.held.split().freeze();
         if !rest.is_empty() {
             self.message.write(rest).await.map_err(|error| refusal(&error))?;
         }
-        Ok(Whole {
+        Ok(())
+    }
+
+    /// The message as it is to be committed, after [`Intake::end`].
+    pub fn whole(self) -> Whole {
+        Whole {
             message: self.message,
             trace: self.label.trace,
             header_is_ascii: self.header_is_ascii,
             is_ascii: self.is_ascii,
-        })
+        }
     }
 
-    /// The header section is the first `length` octets of what is held: puts the completed one in its place.
-    fn complete_header(&mut self, length: usize) -> Result<(), Reply> {
+    /// The header section is the first `length` octets of what is held: it is judged, and completed in its place
+    /// unless the whole message is to be judged first.
+    async fn end_header(&mut self, length: usize) -> Result<(), Reply> {
         self.in_header = false;
         let rest = self.held.split_off(length);
-        let head = std::mem::take(&mut self.held);
-        loops::check(&head)?;
+        let head = std::mem::take(&mut self.held).freeze();
+        let outcome = self.stage.header(&head).await;
+        let refusal = outcome.refusal.clone();
+        self.outcomes.push(outcome);
+        if let Some(reply) = refusal {
+            return Err(reply);
+        }
         self.header_is_ascii = head.is_ascii();
-        let label = &mut self.label;
-        if label.adopt_trace
+        if self.label.adopt_trace
             && let Some(trace) = received::trace_of(&head)
         {
-            label.trace = trace;
+            self.label.trace = trace;
         }
-        let id = self.message.id();
-        let only = label.only_recipient.as_ref();
-        let trace = received::write(&label.origin, &label.hostname, id, label.trace, only, label.now);
-        let mut out = BytesMut::with_capacity(trace.len() + head.len() + rest.len() + 160);
-        out.extend_from_slice(trace.as_bytes());
-        if label.submitted {
-            let host = &label.hostname;
-            out.extend_from_slice(&submission::complete(&head, &label.sender, host, id, label.now));
-        } else {
-            out.extend_from_slice(&head);
+        match &mut self.scan {
+            Some((_, kept)) => *kept = head,
+            None => {
+                let mut out = self.completed(&head, &Changes::default());
+                out.extend_from_slice(&rest);
+                self.held = out;
+            }
         }
-        out.extend_from_slice(&rest);
-        self.held = out;
         Ok(())
     }
+
+    /// The header section with what comes in front of it and what is changed in it.
+    fn completed(&self, head: &[u8], changes: &Changes) -> BytesMut {
+        let label = &self.label;
+        let id = self.message.id();
+        // FOR must not tell one recipient of another.
+        let only = match label.recipients.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        };
+        let trace = received::write(&label.origin, &label.hostname, id, label.trace, only, label.now);
+        let here = self.outcomes.iter().flat_map(|outcome| &outcome.findings);
+        let marks = verdict::header(label.findings.iter().chain(here));
+        let changed =
+            if changes.remove.is_empty() { None } else { Some(edit::without(head, &changes.remove)) };
+        let head = changed.as_deref().unwrap_or(head);
+        let changed = changes.subject.as_deref().map(|subject| edit::with_subject(head, subject));
+        let head = changed.as_deref().unwrap_or(head);
+        let mut out =
+            BytesMut::with_capacity(trace.len() + marks.len() + changes.add.len() + head.len() + 160);
+        out.extend_from_slice(trace.as_bytes());
+        out.extend_from_slice(marks.as_bytes());
+        out.extend_from_slice(changes.add.as_bytes());
+        if label.submitted {
+            let host = &label.hostname;
+            out.extend_from_slice(&submission::complete(head, &label.sender, host, id, label.now));
+        } else {
+            out.extend_from_slice(head);
+        }
+        out
+    }
+
+    /// From where it was held into the spool, behind its completed header section.
+    async fn write_held(&mut self, mut hold: Hold, head: &[u8], changes: &Changes) -> Result<(), Reply> {
+        let front = self.completed(head, changes).freeze();
+        self.message.write(front).await.map_err(|error| refusal(&error))?;
+        let mut offset = head.len() as u64;
+        loop {
+            let chunk = hold.read(offset).await.map_err(|error| not_held(&error))?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            offset += chunk.len() as u64;
+            self.message.write(chunk).await.map_err(|error| refusal(&error))?;
+        }
+    }
+}
+
+/// A message can't be kept for the content filter.
+fn not_held(error: &std::io::Error) -> Reply {
+    tracing::error!(%error, "a message can not be held for its content filter; its client is put off");
+    reply(452, (4, 3, 1), "no room for your message now, try again later")
 }
 
 /// Storage does not take it: the client keeps its mail and comes again.
@@ -161,6 +261,8 @@ mod tests {
         Label {
             origin: Origin {
                 peer: "192.0.2.7".parse().unwrap(),
+                name: None,
+                hidden: false,
                 hello: "c".into(),
                 hello_host: "c".parse().ok(),
                 protocol: "ESMTP",
@@ -169,23 +271,32 @@ mod tests {
             },
             hostname: "mx.alpha.test".into(),
             sender: "alice@alpha.test".parse().unwrap(),
-            only_recipient: None,
+            recipients: Vec::new(),
             submitted,
             adopt_trace: true,
             trace: TraceId::new([1; 16]),
             now: 0,
+            findings: Vec::new(),
         }
+    }
+
+    /// Of a policy that finds nothing.
+    fn stage() -> DataStage {
+        let policy = std::sync::Arc::new(crate::testing::policy());
+        let client = policy.client("127.0.0.1".parse().unwrap(), false);
+        policy.data(&client, 0)
     }
 
     /// What lies in the spool after these chunks, without our Received.
     async fn stored(label: Label, chunks: &[&[u8]]) -> (Vec<u8>, TraceId) {
         let spool = MemorySpool::new();
         let origin = label.origin.clone();
-        let mut intake = Intake::new(spool.create(0).await.unwrap(), label);
+        let mut intake = Intake::new(spool.create(0).await.unwrap(), label, stage());
         for chunk in chunks {
             intake.push(chunk).await.unwrap();
         }
-        let whole = intake.finish().await.unwrap();
+        intake.end().await.unwrap();
+        let whole = intake.whole();
         let envelope = NewEnvelope {
             trace_id: whole.trace,
             reverse_path: "".parse().unwrap(),
@@ -252,7 +363,7 @@ mod tests {
     #[tokio::test]
     async fn an_endless_header_is_refused() {
         let spool = MemorySpool::new();
-        let mut intake = Intake::new(spool.create(0).await.unwrap(), label(false));
+        let mut intake = Intake::new(spool.create(0).await.unwrap(), label(false), stage());
         let line = b"X-Pad: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".repeat(512);
         let mut refused = None;
         for _ in 0..100 {

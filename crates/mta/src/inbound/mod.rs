@@ -4,9 +4,11 @@
 //! answers to its questions. A session is one task; a message is answered with 250 only after the spool said that
 //! it is durable.
 
+mod greeting;
 mod intake;
 mod listener;
 mod login;
+mod outcome;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,7 @@ pub use listener::{Door, serve};
 /// What all sessions share.
 #[derive(Debug)]
 pub struct Inbound {
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     pub directory: Arc<CachedDirectory>,
     pub queue: Arc<Queue>,
     pub clock: Arc<dyn Clock>,

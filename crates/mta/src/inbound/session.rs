@@ -18,7 +18,8 @@ use super::{Door, Inbound};
 use crate::clock::{after, now};
 use crate::consignment::reply;
 use crate::message::received::Origin;
-use crate::policy::Client;
+use crate::policy::verdict::Finding;
+use crate::policy::{Client, Envelope};
 
 /// What is read at once while commands are exchanged; an idle session holds no more than this.
 const COMMAND_OCTETS: usize = 2048;
@@ -46,27 +47,34 @@ pub async fn serve(inbound: Arc<Inbound>, door: Door, conn: Conn, drain: Drain) 
     session.give_up_transaction("connection lost");
 }
 
-struct Session {
-    inbound: Arc<Inbound>,
-    door: Door,
-    conn: Conn,
-    server: Server,
-    client: Client,
+pub(super) struct Session {
+    pub(super) inbound: Arc<Inbound>,
+    pub(super) door: Door,
+    pub(super) conn: Conn,
+    pub(super) server: Server,
+    pub(super) client: Client,
     login: Login,
     /// Steps that belong to every message of this session.
-    steps: Vec<TraceEvent>,
+    pub(super) steps: Vec<TraceEvent>,
+    /// And those of its last HELO.
+    pub(super) helo_steps: Vec<TraceEvent>,
+    /// What policy found on connecting, and in the last HELO.
+    pub(super) findings: Vec<Finding>,
+    pub(super) helo_findings: Vec<Finding>,
     transaction: Option<Transaction>,
 }
 
 /// What came since MAIL.
-struct Transaction {
+pub(super) struct Transaction {
     trace: TraceId,
     mail: Mail,
     recipients: Vec<NewRecipient>,
     known: HashSet<Address>,
-    steps: Vec<TraceEvent>,
+    pub(super) steps: Vec<TraceEvent>,
+    /// Marks on it.
+    pub(super) findings: Vec<Finding>,
     /// Something was refused: worth a timeline even if nothing is accepted.
-    refused: bool,
+    pub(super) refused: bool,
     intake: Option<Intake>,
 }
 
@@ -91,9 +99,12 @@ impl Session {
         };
         let mut session = Session {
             server: Server::new(config.clone(), tls, Instant::now()),
-            client: Client { peer, submits: door.submits(), account: None },
+            client: inbound.policy.client(peer, door.submits()),
             login: Login::default(),
             steps: Vec::new(),
+            helo_steps: Vec::new(),
+            findings: Vec::new(),
+            helo_findings: Vec::new(),
             transaction: None,
             door,
             conn,
@@ -167,7 +178,17 @@ impl Session {
                 };
                 tokio::time::timeout(WRITE_TIMEOUT, write).await.map_err(|_| io::ErrorKind::TimedOut)??;
             }
-            Output::AskGreeting | Output::AskHello(_) => self.server.answer(Instant::now(), Answer::Accept),
+            Output::AskGreeting => {
+                if let Some(answer) = self.greet().await? {
+                    self.server.answer(Instant::now(), answer);
+                }
+            }
+            Output::AskHello(hello) => {
+                let inbound = self.inbound.clone();
+                let outcome = inbound.policy.helo(&mut self.client, &hello).await;
+                let answer = self.conclude_session(outcome);
+                self.server.answer(Instant::now(), answer);
+            }
             Output::AskMail(mail) => {
                 let answer = self.mail(mail).await;
                 self.server.answer(Instant::now(), answer);
@@ -208,6 +229,7 @@ impl Session {
                 }
                 // RFC 3207 §4.2: nothing that was learned in clear counts any more.
                 self.client.account = None;
+                self.client.hello = None;
                 self.login.abort();
                 self.note_tls();
                 self.server.tls_established(Instant::now());
@@ -225,20 +247,23 @@ impl Session {
         Ok(true)
     }
 
-    async fn mail(&mut self, mail: Mail) -> Answer {
+    async fn mail(&mut self, mut mail: Mail) -> Answer {
         self.give_up_transaction("begun anew");
-        let verdict = self.inbound.policy.mail(&self.client, &mail.reverse_path).await;
+        let trace = TraceId::random();
         let step = self.step("mail").with("from", &mail.reverse_path);
+        mail.reverse_path = self.inbound.policy.sender(&mail.reverse_path);
+        let outcome = self.inbound.policy.mail(&self.client, &mail.reverse_path, trace).await;
         let mut transaction = Transaction {
-            trace: TraceId::random(),
+            trace,
             mail,
             recipients: Vec::new(),
             known: HashSet::new(),
             steps: Vec::new(),
-            refused: verdict.is_err(),
+            findings: Vec::new(),
+            refused: false,
             intake: None,
         };
-        let answer = self.conclude(&mut transaction, step, verdict);
+        let answer = self.conclude(&mut transaction, step, outcome).await;
         self.transaction = Some(transaction);
         if answer != Answer::Accept {
             self.give_up_transaction("sender refused");
@@ -249,40 +274,25 @@ impl Session {
     async fn recipient(&mut self, recipient: Recipient) -> Answer {
         let Some(mut transaction) = self.transaction.take() else { return out_of_order() };
         let asked = Instant::now();
-        let verdict = self.inbound.policy.rcpt(&self.client, &recipient.path, transaction.trace).await;
+        let envelope = Envelope {
+            sender: &transaction.mail.reverse_path,
+            accepted: transaction.recipients.len(),
+            score: self.score(&transaction),
+            trace: transaction.trace,
+        };
+        let inbound = self.inbound.clone();
+        let (outcome, accepted) = inbound.policy.rcpt(&mut self.client, envelope, &recipient.path).await;
         let mut step = self.step("rcpt").with("to", &recipient.path).took(asked.elapsed());
-        let verdict = verdict.map(|accepted| {
-            step = step.clone().with("how", accepted.how);
+        if let Some(accepted) = accepted {
+            step = step.with("how", accepted.how);
             // The same recipient twice is one recipient (RFC 5321 §4.1.1.3 leaves it to us).
             if transaction.known.insert(accepted.address.clone()) {
                 transaction.recipients.push(NewRecipient::from(accepted.address));
             }
-        });
-        let answer = self.conclude(&mut transaction, step, verdict);
+        }
+        let answer = self.conclude(&mut transaction, step, outcome).await;
         self.transaction = Some(transaction);
         answer
-    }
-
-    /// Notes a verdict, and makes it the answer.
-    fn conclude(
-        &self,
-        transaction: &mut Transaction,
-        step: TraceEvent,
-        verdict: Result<(), Reply>,
-    ) -> Answer {
-        match verdict {
-            Ok(()) => {
-                transaction.steps.push(step);
-                Answer::Accept
-            }
-            Err(reply) => {
-                tracing::info!(client = %self.client.peer, port = self.door.name(), %reply, "{} refused", step.name);
-                metrics::counter!("postroad_mta_refused_total", "stage" => step.name.clone()).increment(1);
-                transaction.steps.push(step.with("reply", &reply));
-                transaction.refused = true;
-                Answer::Refuse(reply)
-            }
-        }
     }
 
     async fn body(&mut self) -> Answer {
@@ -291,7 +301,8 @@ impl Session {
         let answer = match self.inbound.queue.create(size_hint).await {
             Ok(message) => {
                 let label = self.label(&transaction);
-                transaction.intake = Some(Intake::new(message, label));
+                let stage = self.inbound.policy.data(&self.client, self.score(&transaction));
+                transaction.intake = Some(Intake::new(message, label, stage));
                 Answer::Accept
             }
             Err(error) => Answer::Refuse(refusal(&error)),
@@ -305,52 +316,54 @@ impl Session {
         let smtputf8 = transaction.mail.smtputf8;
         let origin = Origin {
             peer: self.client.peer,
+            name: self.client.name.clone(),
+            hidden: self.inbound.policy.hides(&self.client),
             hello: hello.map(|hello| hello.name.clone()).unwrap_or_default(),
             hello_host: hello.and_then(|hello| hello.host.clone()),
             protocol: self.server.session().protocol(smtputf8),
             tls: self.conn.tls().map(|tls| format!("{} with cipher {}", tls.version, tls.cipher)),
             smtputf8,
         };
-        let only_recipient = match transaction.recipients.as_slice() {
-            [only] => Some(only.address.clone()),
-            _ => None,
-        };
         Label {
             origin,
             hostname: self.inbound.relay.hostname.ascii().to_owned(),
             sender: transaction.mail.reverse_path.clone(),
-            only_recipient,
+            recipients: transaction.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
             submitted: self.client.submits,
             adopt_trace: self.inbound.adopt_trace,
             trace: transaction.trace,
             now: now(&*self.inbound.clock),
+            findings: self.marks(transaction).cloned().collect(),
         }
     }
 
     async fn body_chunk(&mut self, chunk: &[u8]) {
-        let Some(transaction) = &mut self.transaction else { return };
-        let Some(intake) = &mut transaction.intake else { return };
-        if let Err(reply) = intake.push(chunk).await {
-            // What came of it is dropped; the machine reads the rest and says why.
-            transaction.intake = None;
-            self.note_refused_message(&reply);
-            self.server.refuse_body(Instant::now(), reply);
+        let Some(mut transaction) = self.transaction.take() else { return };
+        if let Some(mut intake) = transaction.intake.take() {
+            match intake.push(chunk).await {
+                Ok(()) => transaction.intake = Some(intake),
+                // What came of it is dropped; the machine reads the rest and says why.
+                Err(reply) => {
+                    self.note_refused_message(&mut transaction, &mut intake, &reply);
+                    self.server.refuse_body(Instant::now(), reply);
+                }
+            }
         }
+        self.transaction = Some(transaction);
     }
 
     /// Makes the message durable; the reply is 250 only then.
     async fn body_end(&mut self) -> Reply {
         let Some(mut transaction) = self.transaction.take() else { return no_message() };
-        let Some(intake) = transaction.intake.take() else { return no_message() };
-        let whole = match intake.finish().await {
-            Ok(whole) => whole,
-            Err(reply) => {
-                self.transaction = Some(transaction);
-                self.note_refused_message(&reply);
-                self.give_up_transaction("message refused");
-                return reply;
-            }
-        };
+        let Some(mut intake) = transaction.intake.take() else { return no_message() };
+        if let Err(reply) = intake.end().await {
+            self.note_refused_message(&mut transaction, &mut intake, &reply);
+            self.transaction = Some(transaction);
+            self.give_up_transaction("message refused");
+            return reply;
+        }
+        self.note_outcomes(&mut transaction, &intake.take_outcomes());
+        let whole = intake.whole();
         let Whole { message, trace, header_is_ascii, is_ascii } = whole;
         transaction.trace = trace;
         let id = message.id().clone();
@@ -374,7 +387,7 @@ impl Session {
         };
         let begun = Instant::now();
         // The message's steps stand before those of its first attempt.
-        transaction.tell(&self.steps, Some(&id), &self.inbound.trace_log);
+        transaction.tell(self.session_steps(), Some(&id), &self.inbound.trace_log);
         let step = self.step("accepted").with("from", &sender).with("recipients", count);
         if let Err(error) = self.inbound.queue.accept(message, envelope).await {
             let reply = refusal(&error);
@@ -401,29 +414,32 @@ impl Session {
         {
             let step = self.step("not accepted").with("why", why);
             transaction.steps.push(step);
-            transaction.tell(&self.steps, None, &self.inbound.trace_log);
+            transaction.tell(self.session_steps(), None, &self.inbound.trace_log);
         }
     }
 
-    fn note_refused_message(&mut self, reply: &Reply) {
+    fn note_refused_message(&self, transaction: &mut Transaction, intake: &mut Intake, reply: &Reply) {
         tracing::info!(client = %self.client.peer, port = self.door.name(), %reply, "message refused");
         metrics::counter!("postroad_mta_refused_total", "stage" => "data").increment(1);
-        let step = self.step("data").with("reply", reply);
-        if let Some(transaction) = &mut self.transaction {
-            transaction.steps.push(step);
-            transaction.refused = true;
-        }
+        self.note_outcomes(transaction, &intake.take_outcomes());
+        transaction.steps.push(self.step("data").with("reply", reply));
+        transaction.refused = true;
+    }
+
+    fn session_steps(&self) -> impl Iterator<Item = TraceEvent> {
+        self.steps.iter().chain(&self.helo_steps).cloned()
     }
 
     fn note_tls(&mut self) {
         if let Some(tls) = self.conn.tls() {
             let step = self.step("tls").with("version", tls.version).with("cipher", &tls.cipher);
             self.steps.push(step);
+            self.client.tls = true;
         }
     }
 
     /// A step whose trace id is filled in later.
-    fn step(&self, name: &'static str) -> TraceEvent {
+    pub(super) fn step(&self, name: &'static str) -> TraceEvent {
         TraceEvent::new(self.inbound.clock.now_us(), TraceId::new([0; 16]), name)
     }
 }
@@ -432,11 +448,11 @@ impl Transaction {
     /// Records the session's and the transaction's steps under the message's ids.
     fn tell(
         &mut self,
-        session: &[TraceEvent],
+        session: impl Iterator<Item = TraceEvent>,
         id: Option<&postroad_types::QueueId>,
         log: &postroad_service::TraceLog,
     ) {
-        for step in session.iter().cloned().chain(self.steps.drain(..)) {
+        for step in session.chain(self.steps.drain(..)) {
             log.record(TraceEvent { trace_id: self.trace, queue_id: id.cloned(), ..step });
         }
     }

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Door, Inbound, serve};
-use crate::policy::Policy;
-use crate::testing::{World, world};
+use crate::route::DnsLookup;
+use crate::testing::{World, policy_with, world};
 
 /// Longest wait for anything in these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,6 +35,10 @@ struct Scene {
 
 /// A server for `alpha.test` on three ports. Its queue accepts and delivers nothing: every message is held.
 async fn scene() -> Scene {
+    scene_with(postroad_config::Policy::default(), Arc::new(crate::testing::FakeDns)).await
+}
+
+async fn scene_with(settings: postroad_config::Policy, dns: Arc<dyn DnsLookup>) -> Scene {
     postroad_service::tls::install_provider();
     let world = world().await;
     world.queue.stop(Duration::ZERO).await;
@@ -49,9 +53,9 @@ async fn scene() -> Scene {
     let timeouts = Timeouts { command: PATIENCE, data_block: PATIENCE };
     let relay = Config { message_octets_max: 1 << 20, timeouts, ..Config::relay(hostname.clone()) };
     let submission = Config { timeouts, ..Config::submission(hostname) };
-    let postmaster = "alice@alpha.test".parse().unwrap();
+    let policy = policy_with(settings, dns, world.cached.clone(), Arc::new(world.clock));
     let inbound = Arc::new(Inbound {
-        policy: Policy::new(world.cached.clone(), Vec::new(), postmaster),
+        policy: Arc::new(policy),
         directory: world.cached.clone(),
         queue: world.queue.clone(),
         clock: Arc::new(world.clock),
@@ -203,7 +207,8 @@ async fn strangers_do_not_relay() {
         .talk(&[
             ("", "220"),
             ("EHLO client.test", "250"),
-            ("MAIL FROM:<alice@alpha.test>", "250"),
+            ("MAIL FROM:<alice@alpha.test>", "550 5.7.1"),
+            ("MAIL FROM:<alice@beta.test>", "250"),
             ("RCPT TO:<x@gamma.test>", "550 5.7.1"),
             ("RCPT TO:<@alpha.test:x@gamma.test>", "550 5.7.1"),
             ("RCPT TO:<\"x@gamma.test\"@alpha.test>", "550 5.1.1"),

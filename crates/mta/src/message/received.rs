@@ -23,6 +23,10 @@ const TRACE_DIGITS: usize = 32;
 pub struct Origin {
     /// The client's address.
     pub peer: IpAddr,
+    /// A name of it that leads back to it, where that was looked up.
+    pub name: Option<String>,
+    /// An account that does not want told where it is: no address, no name, no HELO.
+    pub hidden: bool,
     /// EHLO's or HELO's argument as written: printable ASCII.
     pub hello: String,
     /// What it means, where it is a domain or an address literal.
@@ -47,9 +51,12 @@ pub fn write(
     let peer = Host::Literal(origin.peer);
     let mut out = String::with_capacity(320);
     // The writes below go into a String, which cannot fail.
-    let _ = match &origin.hello_host {
-        Some(host) => write!(out, "Received: from {host} ({peer})"),
-        None => write!(out, "Received: from {peer} (helo {})", as_comment(&origin.hello)),
+    let _ = match (&origin.hello_host, &origin.name) {
+        // A name that belongs to nobody (RFC 2606 §2): the syntax wants one.
+        _ if origin.hidden => write!(out, "Received: from authenticated.invalid"),
+        (Some(host), None) => write!(out, "Received: from {host} ({peer})"),
+        (Some(host), Some(name)) => write!(out, "Received: from {host} ({name} {peer})"),
+        (None, _) => write!(out, "Received: from {peer} (helo {})", as_comment(&origin.hello)),
     };
     if let Some(tls) = &origin.tls {
         let _ = write!(out, "\r\n\t(using {tls})");
@@ -88,6 +95,8 @@ mod tests {
     fn origin() -> Origin {
         Origin {
             peer: "192.0.2.7".parse().unwrap(),
+            name: None,
+            hidden: false,
             hello: "client.example".into(),
             hello_host: "client.example".parse().ok(),
             protocol: "ESMTPSA",
@@ -111,6 +120,20 @@ mod tests {
             "ab".repeat(16)
         );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_confirmed_name_stands_before_the_address_and_who_hides_tells_neither() {
+        let (id, trace) = ids();
+        let named = Origin { name: Some("mail.example".into()), tls: None, ..origin() };
+        let text = write(&named, "mx", &id, trace, None, 0);
+        assert!(
+            text.starts_with("Received: from client.example (mail.example [192.0.2.7])\r\n\tby mx"),
+            "{text}"
+        );
+        let text = write(&Origin { hidden: true, ..named }, "mx", &id, trace, None, 0);
+        assert!(text.starts_with("Received: from authenticated.invalid\r\n\tby mx"), "{text}");
+        assert!(!text.contains("192.0.2.7") && !text.contains("example"), "{text}");
     }
 
     #[test]

@@ -44,6 +44,10 @@ pub trait DnsLookup: Send + Sync + 'static {
     async fn mx(&self, domain: &str) -> DnsAnswer<Mx>;
     /// A or AAAA records of a host.
     async fn addresses(&self, host: &str, family: Family) -> DnsAnswer<IpAddr>;
+    /// Names of an address (PTR), lower case, without a final dot.
+    async fn names(&self, address: IpAddr) -> DnsAnswer<String>;
+    /// TXT records, each with its strings joined; octets that are no UTF-8 are replaced.
+    async fn texts(&self, name: &str) -> DnsAnswer<String>;
 }
 
 /// A question that was asked, as the timeline shows it.

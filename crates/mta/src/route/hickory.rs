@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::{DnsError, NetError};
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
@@ -178,6 +178,29 @@ impl DnsLookup for HickoryLookup {
             }
         }
     }
+
+    async fn names(&self, address: IpAddr) -> DnsAnswer<String> {
+        let name = Name::from(address).to_ascii();
+        self.ask(name.trim_end_matches('.'), RecordType::PTR, |record| match &record.data {
+            RData::PTR(ptr) => {
+                let name = ptr.0.to_ascii().to_ascii_lowercase();
+                Some(name.strip_suffix('.').unwrap_or(&name).to_owned())
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    async fn texts(&self, name: &str) -> DnsAnswer<String> {
+        self.ask(name, RecordType::TXT, |record| match &record.data {
+            RData::TXT(txt) => {
+                let joined: Vec<u8> = txt.txt_data.iter().flat_map(|text| text.iter().copied()).collect();
+                Some(String::from_utf8_lossy(&joined).into_owned())
+            }
+            _ => None,
+        })
+        .await
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +209,7 @@ mod tests {
 
     use hickory_proto::op::{Message, MessageType};
     use hickory_proto::rr::rdata::{A, MX};
-    use hickory_proto::rr::{Name, rdata::SOA};
+    use hickory_proto::rr::rdata::{PTR, SOA, TXT};
     use tokio::net::UdpSocket;
 
     use super::*;
@@ -226,6 +249,14 @@ mod tests {
             ("beta.test.", RecordType::A) => {
                 answer.add_answer(Record::from_rdata(name.clone(), 60, RData::A(A::new(192, 0, 2, 1))));
             }
+            ("beta.test.", RecordType::TXT) => {
+                let txt = TXT::new(vec!["two ".to_owned(), "strings".to_owned()]);
+                answer.add_answer(Record::from_rdata(name.clone(), 60, RData::TXT(txt)));
+            }
+            ("1.2.0.192.in-addr.arpa.", RecordType::PTR) => {
+                let ptr = PTR(Name::from_ascii("Host.beta.test.").unwrap());
+                answer.add_answer(Record::from_rdata(name.clone(), 60, RData::PTR(ptr)));
+            }
             ("beta.test.", _) => negative(&mut answer),
             ("broken.test.", _) => answer.metadata.response_code = ResponseCode::ServFail,
             _ => {
@@ -248,6 +279,9 @@ mod tests {
         let a = dns.addresses("beta.test", Family::A).await;
         assert_eq!(a.to_string(), "192.0.2.1");
         assert_eq!(dns.addresses("beta.test", Family::Aaaa).await, DnsAnswer::NoRecords);
+        assert_eq!(dns.texts("beta.test").await.to_string(), "two strings");
+        assert_eq!(dns.names("192.0.2.1".parse().unwrap()).await.to_string(), "host.beta.test");
+        assert_eq!(dns.names("2001:db8::1".parse().unwrap()).await, DnsAnswer::NoSuchDomain);
         assert_eq!(dns.mx("nowhere.test").await, DnsAnswer::NoSuchDomain);
         assert!(matches!(dns.mx("broken.test").await, DnsAnswer::Failed(_)));
     }

@@ -56,6 +56,12 @@ impl DnsLookup for Zone {
             None => DnsAnswer::NoSuchDomain,
         }
     }
+    async fn names(&self, _: IpAddr) -> DnsAnswer<String> {
+        DnsAnswer::NoSuchDomain
+    }
+    async fn texts(&self, _: &str) -> DnsAnswer<String> {
+        DnsAnswer::NoSuchDomain
+    }
 }
 
 fn router(zone: Zone) -> Router {
