@@ -104,7 +104,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         spool: LogSpool::open(dir.join("spool"), SpoolSettings::default())?,
         clock: clock.clone(),
         directory: directory.clone(),
-        router: Arc::new(Router::new(Arc::new(ToSink(sink.ip())), own.clone(), sink.port(), Rules::default())),
+        router: Arc::new(Router::new(
+            Arc::new(ToSink(sink.ip())),
+            own.clone(),
+            sink.port(),
+            Rules::default(),
+        )),
         relay: Arc::new(SmtpRelay::new(outbound, TlsTrust::public()?, clock.clone(), trace_log.clone())),
         delivery: Arc::new(Nobody),
         trace_log: trace_log.clone(),

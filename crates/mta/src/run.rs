@@ -124,7 +124,7 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
     };
     let queue = Queue::new(parts, settings(config, &hostname, &postmaster));
     let submission = smtp_config(SmtpConfig::submission(hostname.clone()), config);
-    let scratch_dir = node.config.spool_dir().join("scan");
+    let scratch_dir = node.config.node.state_dir.join("scan");
     let greylist = greylist(&node.config, &scratch_dir).await?;
     let policy = Arc::new(Policy::new(PolicyParts {
         settings: config.policy.clone(),

@@ -97,7 +97,7 @@ impl Session {
 }
 
 /// A command's step with its reply, and the check that gave it.
-fn refused(step: TraceEvent, outcome: &Outcome, reply: &Reply) -> TraceEvent {
+pub(super) fn refused(step: TraceEvent, outcome: &Outcome, reply: &Reply) -> TraceEvent {
     match outcome.findings.iter().find(|finding| refuses(finding, reply)) {
         Some(finding) => step.with("reply", reply).with("check", finding.check),
         None => step.with("reply", reply),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::intake::{Intake, Label, Whole, refusal};
 use super::login::Login;
-use super::{Door, Inbound};
+use super::{Door, Inbound, outcome};
 use crate::clock::{after, now};
 use crate::consignment::reply;
 use crate::message::received::Origin;
@@ -421,8 +421,13 @@ impl Session {
     fn note_refused_message(&self, transaction: &mut Transaction, intake: &mut Intake, reply: &Reply) {
         tracing::info!(client = %self.client.peer, port = self.door.name(), %reply, "message refused");
         metrics::counter!("postroad_mta_refused_total", "stage" => "data").increment(1);
-        self.note_outcomes(transaction, &intake.take_outcomes());
-        transaction.steps.push(self.step("data").with("reply", reply));
+        let outcomes = intake.take_outcomes();
+        self.note_outcomes(transaction, &outcomes);
+        let step = self.step("data");
+        transaction.steps.push(match outcomes.last() {
+            Some(outcome) => outcome::refused(step, outcome, reply),
+            None => step.with("reply", reply),
+        });
         transaction.refused = true;
     }
 

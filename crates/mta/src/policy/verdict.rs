@@ -119,7 +119,11 @@ impl Outcome {
     }
 
     /// Takes a check's finding: counts it, keeps it, and ends the stage if it refuses.
-    pub fn take(&mut self, finding: Finding) -> ControlFlow<()> {
+    pub fn take(&mut self, mut finding: Finding) -> ControlFlow<()> {
+        if let (Stage::Connect, Verdict::Refuse(reply)) = (self.stage, &mut finding.verdict) {
+            // In place of a greeting there is no other (RFC 5321 §3.1, §4.3.2).
+            reply.code = 554;
+        }
         metrics::counter!(
             "postroad_mta_policy_total",
             "stage" => self.stage.name(), "check" => finding.check, "verdict" => finding.verdict.name()

@@ -10,9 +10,9 @@ use std::ops::ControlFlow;
 use postroad_types::{Address, ReversePath, TraceId};
 use postroad_wire_smtp::codec::path::ForwardPath;
 
-use super::{Policy, Shared};
 use super::client::Client;
 use super::verdict::{Outcome, Stage};
+use super::{Policy, Shared};
 
 pub use recipient::Accepted;
 
