@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use postroad_types::{Address, Domain};
+use postroad_types::{Address, Domain, limits as bounds};
 
 use crate::document::Document;
 use crate::{Config, Pattern, Via, units};
@@ -251,7 +251,7 @@ fn policy(config: &Config, document: &mut Document<'_>) {
         let message = "every client would be refused; expected 1 or more";
         document.problem(&["mta", "policy", "dnsbl_refuse_score"], message);
     }
-    let longest = Duration::from_secs(postroad_types::limits::POLICY_DELAY_SECONDS_MAX);
+    let longest = Duration::from_secs(bounds::POLICY_DELAY_SECONDS_MAX);
     let delays: [(&[&str], Duration); 4] = [
         (&["mta", "policy", "greet_delay"], policy.greet_delay),
         (&["mta", "policy", "tarpit_delay"], policy.tarpit_delay),
@@ -272,6 +272,20 @@ fn policy(config: &Config, document: &mut Document<'_>) {
             units::duration::show(greylist.retry_within)
         );
         document.problem(&["mta", "policy", "greylist", "delay"], message);
+    }
+    if greylist.auto_allow > 100 {
+        let message = "more than 100 are not counted; expected 0 to 100";
+        document.problem(&["mta", "policy", "greylist", "auto_allow"], message);
+    }
+    let mime: [(&str, usize, usize); 2] = [
+        ("mime_parts_max", policy.mime_parts_max, bounds::MIME_PARTS_MAX - 1),
+        ("mime_depth_max", policy.mime_depth_max, bounds::MIME_NESTING_MAX - 1),
+    ];
+    for (key, value, most) in mime {
+        if value > most {
+            let message = format!("parts beyond {most} are not told apart; expected at most that, or 0");
+            document.problem(&["mta", "policy", key], message);
+        }
     }
     for (index, extension) in policy.attachment_extensions.iter().enumerate() {
         if extension.is_empty() || extension.starts_with('.') {

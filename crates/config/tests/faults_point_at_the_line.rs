@@ -184,6 +184,7 @@ rewrite = [{ from = "a@old.test", to = "@new.test" }, { from = "@", to = "b@new.
 [mta.policy]
 greet_delay = "10m"
 attachment_extensions = ["exe", ".scr"]
+mime_depth_max = 99
 [[mta.policy.dnsbl]]
 zone = "not a zone"
 weight = 0
@@ -199,10 +200,11 @@ messages_per_account = "100/2h"
         "postroad.toml:5:64: \"@\"",
         "postroad.toml:7:15: clients would go away; expected at most 1m",
         "postroad.toml:8:33: \".scr\" is no ending",
-        "postroad.toml:10:8: \"not a zone\"",
-        "postroad.toml:11:10: a list without weight says nothing",
-        "postroad.toml:12:9: 192.0.2.1/32 is no answer of a list",
-        "postroad.toml:14:9: nobody could come again in time",
+        "postroad.toml:9:18: parts beyond 31 are not told apart",
+        "postroad.toml:11:8: \"not a zone\"",
+        "postroad.toml:12:10: a list without weight says nothing",
+        "postroad.toml:13:9: 192.0.2.1/32 is no answer of a list",
+        "postroad.toml:15:9: nobody could come again in time",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
