@@ -33,32 +33,49 @@ impl std::fmt::Debug for Lookup {
     }
 }
 
+/// The questions of one stage, which have one deadline together.
+#[derive(Clone, Copy, Debug)]
+pub struct Questions<'a> {
+    lookup: &'a Lookup,
+    until: Instant,
+}
+
 impl Lookup {
-    /// Each question takes at most `timeout`.
+    /// The questions of one stage take at most `timeout` together.
     pub fn new(dns: Arc<dyn DnsLookup>, timeout: Duration) -> Self {
         Lookup { dns, timeout, mx: Memory::default(), addresses: Memory::default(), names: Memory::default() }
     }
 
+    /// A stage begins to ask.
+    pub fn begin(&self) -> Questions<'_> {
+        Questions { lookup: self, until: Instant::now() + self.timeout }
+    }
+}
+
+impl Questions<'_> {
     pub async fn mx(&self, domain: &str) -> DnsAnswer<Mx> {
-        self.remembered(&self.mx, domain.to_owned(), self.dns.mx(domain)).await
+        let Lookup { dns, mx, .. } = self.lookup;
+        self.remembered(mx, domain.to_owned(), dns.mx(domain)).await
     }
 
     pub async fn addresses(&self, host: &str, family: Family) -> DnsAnswer<IpAddr> {
+        let Lookup { dns, addresses, .. } = self.lookup;
         let key = (host.to_owned(), family == Family::Aaaa);
-        self.remembered(&self.addresses, key, self.dns.addresses(host, family)).await
+        self.remembered(addresses, key, dns.addresses(host, family)).await
     }
 
     pub async fn names(&self, address: IpAddr) -> DnsAnswer<String> {
-        self.remembered(&self.names, address, self.dns.names(address)).await
+        let Lookup { dns, names, .. } = self.lookup;
+        self.remembered(names, address, dns.names(address)).await
     }
 
     pub async fn texts(&self, name: &str) -> DnsAnswer<String> {
-        self.bounded(self.dns.texts(name)).await
+        self.bounded(self.lookup.dns.texts(name)).await
     }
 
     async fn bounded<T>(&self, question: impl Future<Output = DnsAnswer<T>>) -> DnsAnswer<T> {
-        let late = || DnsAnswer::Failed(format!("no answer within {:?}", self.timeout));
-        tokio::time::timeout(self.timeout, question).await.unwrap_or_else(|_| late())
+        let late = || DnsAnswer::Failed("no answer in time".to_owned());
+        tokio::time::timeout_at(self.until, question).await.unwrap_or_else(|_| late())
     }
 
     async fn remembered<K: std::hash::Hash + Eq, V: Clone>(

@@ -19,7 +19,7 @@ use postroad_types::limits::POLICY_TEXT_OCTETS_MAX;
 use tokio::time::Instant;
 
 use crate::consignment::reply;
-use crate::policy::lookup::Lookup;
+use crate::policy::lookup::Questions;
 use crate::policy::verdict::{Finding, Verdict};
 use crate::route::{DnsAnswer, Family};
 
@@ -64,9 +64,9 @@ impl Lists {
     }
 
     /// The finding, and the sum of the weights.
-    pub(super) async fn check(&self, peer: IpAddr, lookup: &Lookup) -> (Finding, i32) {
+    pub(super) async fn check(&self, peer: IpAddr, dns: &Questions<'_>) -> (Finding, i32) {
         let hits = join_all(self.lists.iter().map(|list| async move {
-            let hit = list.is_usable(peer.is_ipv6(), lookup).await && list.lists(peer, lookup).await;
+            let hit = list.is_usable(peer.is_ipv6(), dns).await && list.lists(peer, dns).await;
             hit.then_some(list)
         }))
         .await;
@@ -78,7 +78,7 @@ impl Lists {
             (_, None) => Finding::clean(CHECK),
             (score, Some(worst)) if score >= self.refuse_score => {
                 let mut text = format!("{peer} is listed by {}", worst.zone);
-                if let Some(why) = worst.text(peer, lookup).await {
+                if let Some(why) = worst.text(peer, dns).await {
                     text.push_str(&format!(": {why}"));
                 }
                 let mut finding = Finding::refuse(CHECK, reply(554, (5, 7, 1), text));
@@ -97,13 +97,13 @@ impl Lists {
 }
 
 impl List {
-    async fn lists(&self, address: IpAddr, lookup: &Lookup) -> bool {
-        self.asked(address, lookup).await == Some(true)
+    async fn lists(&self, address: IpAddr, dns: &Questions<'_>) -> bool {
+        self.asked(address, dns).await == Some(true)
     }
 
     /// Whether the list has an address; nothing if it does not answer.
-    async fn asked(&self, address: IpAddr, lookup: &Lookup) -> Option<bool> {
-        match lookup.addresses(&query(address, &self.zone), Family::A).await {
+    async fn asked(&self, address: IpAddr, dns: &Questions<'_>) -> Option<bool> {
+        match dns.addresses(&query(address, &self.zone), Family::A).await {
             DnsAnswer::Records { records, .. } => {
                 let listing =
                     |ip: &IpAddr| !is_error(*ip) && self.config.codes.iter().any(|c| c.contains(ip));
@@ -118,15 +118,15 @@ impl List {
     }
 
     /// The list's own words on an address, fit for a reply.
-    async fn text(&self, address: IpAddr, lookup: &Lookup) -> Option<String> {
-        let DnsAnswer::Records { records, .. } = lookup.texts(&query(address, &self.zone)).await else {
+    async fn text(&self, address: IpAddr, dns: &Questions<'_>) -> Option<String> {
+        let DnsAnswer::Records { records, .. } = dns.texts(&query(address, &self.zone)).await else {
             return None;
         };
         let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
         records.first().map(|text| text.chars().map(plain).take(POLICY_TEXT_OCTETS_MAX).collect())
     }
 
-    async fn is_usable(&self, v6: bool, lookup: &Lookup) -> bool {
+    async fn is_usable(&self, v6: bool, dns: &Questions<'_>) -> bool {
         let health = if v6 { &self.v6 } else { &self.v4 };
         let known = health.lock().map(|health| *health).unwrap_or_default();
         if let Some(until) = known.until
@@ -135,7 +135,7 @@ impl List {
             return known.usable.unwrap_or(true);
         }
         let (never, always) = test_points(v6);
-        let (never, always) = tokio::join!(self.asked(never, lookup), self.asked(always, lookup));
+        let (never, always) = tokio::join!(self.asked(never, dns), self.asked(always, dns));
         let (usable, again) = match (never, always) {
             (Some(true), _) => (Some(false), LOOK_AGAIN),
             (Some(false), Some(listed)) => (Some(listed), LOOK_AGAIN),
@@ -203,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::policy::fake::FakeDns;
+    use crate::policy::lookup::Lookup;
 
     fn list(zone: &str, weight: i32) -> Dnsbl {
         let codes = vec!["127.0.0.0/8".parse().unwrap()];
@@ -214,7 +215,7 @@ mod tests {
     }
 
     async fn asked(lists: &[Dnsbl], dns: FakeDns, peer: &str) -> (&'static str, i32, String) {
-        let (finding, score) = Lists::new(lists, 2).check(peer.parse().unwrap(), &lookup(dns)).await;
+        let (finding, score) = Lists::new(lists, 2).check(peer.parse().unwrap(), &lookup(dns).begin()).await;
         (finding.verdict.name(), score, finding.reason)
     }
 

@@ -41,9 +41,10 @@ impl Policy {
         if !client.is_stranger() {
             return ControlFlow::Continue(());
         }
+        let dns = lookup.begin();
         let (listed, named, ()) = tokio::join!(
-            self.lists.check(client.peer, lookup),
-            reverse_dns::check(client.peer, self.wants_name(), settings.reverse_dns, lookup),
+            self.lists.check(client.peer, &dns),
+            reverse_dns::check(client.peer, self.wants_name(), settings.reverse_dns, &dns),
             clock.sleep(settings.greet_delay)
         );
         outcome.take(early_talker::check(settings.early_talker, early))?;

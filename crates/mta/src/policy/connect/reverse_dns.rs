@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use postroad_config::CheckAction;
 use postroad_types::limits::POLICY_PTR_NAMES_MAX;
 
-use crate::policy::lookup::Lookup;
+use crate::policy::lookup::Questions;
 use crate::policy::verdict::Finding;
 use crate::route::{DnsAnswer, Family};
 
@@ -16,12 +16,12 @@ pub(super) async fn check(
     peer: IpAddr,
     wanted: bool,
     action: CheckAction,
-    lookup: &Lookup,
+    dns: &Questions<'_>,
 ) -> (Finding, Option<String>) {
     if !wanted {
         return (Finding::clean(CHECK), None);
     }
-    let names = match lookup.names(peer).await {
+    let names = match dns.names(peer).await {
         DnsAnswer::Records { records, .. } => records,
         DnsAnswer::NoSuchDomain | DnsAnswer::NoRecords => {
             return (Finding::by(action, CHECK, (5, 7, 25), format!("{peer} has no name")), None);
@@ -33,7 +33,7 @@ pub(super) async fn check(
     let family = if peer.is_ipv4() { Family::A } else { Family::Aaaa };
     let mut unknown = None;
     for name in names.iter().filter(|name| is_host_name(name)).take(POLICY_PTR_NAMES_MAX) {
-        match lookup.addresses(name, family).await {
+        match dns.addresses(name, family).await {
             DnsAnswer::Records { records, .. } if records.contains(&peer) => {
                 return (Finding::clean(CHECK), Some(name.clone()));
             }

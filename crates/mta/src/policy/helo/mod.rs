@@ -28,6 +28,6 @@ impl Policy {
         outcome.take(name::ours(settings.helo_ours, hello, &self.shared.own))?;
         outcome.take(name::literal(settings.helo_literal, hello, client.peer))?;
         outcome.take(name::fqdn(settings.helo_not_fqdn, hello))?;
-        outcome.take(name::resolves(settings.helo_unresolvable, hello, &self.shared.lookup).await)
+        outcome.take(name::resolves(settings.helo_unresolvable, hello, &self.shared.lookup.begin()).await)
     }
 }

@@ -6,7 +6,7 @@ use postroad_config::CheckAction;
 use postroad_types::Host;
 use postroad_wire_smtp::server::Hello;
 
-use crate::policy::lookup::Lookup;
+use crate::policy::lookup::Questions;
 use crate::policy::verdict::Finding;
 use crate::route::{DnsAnswer, Family, OwnHost};
 
@@ -48,20 +48,20 @@ pub(super) fn fqdn(action: CheckAction, hello: &Hello) -> Finding {
 }
 
 /// RFC 5321 §2.3.5 wants names that DNS resolves to addresses or MX hosts.
-pub(super) async fn resolves(action: CheckAction, hello: &Hello, lookup: &Lookup) -> Finding {
+pub(super) async fn resolves(action: CheckAction, hello: &Hello, dns: &Questions<'_>) -> Finding {
     const CHECK: &str = "helo-resolves";
     let Some(Host::Domain(domain)) = &hello.host else { return Finding::clean(CHECK) };
     let name = domain.ascii();
     if action == CheckAction::Off || !name.contains('.') {
         return Finding::clean(CHECK);
     }
-    let (a, aaaa) = tokio::join!(lookup.addresses(name, Family::A), lookup.addresses(name, Family::Aaaa));
+    let (a, aaaa) = tokio::join!(dns.addresses(name, Family::A), dns.addresses(name, Family::Aaaa));
     match (a, aaaa) {
         (DnsAnswer::Records { .. }, _) | (_, DnsAnswer::Records { .. }) => Finding::clean(CHECK),
         (DnsAnswer::Failed(why), _) | (_, DnsAnswer::Failed(why)) => {
             Finding::pass(CHECK, format!("{name} could not be looked up: {why}"))
         }
-        _ => match lookup.mx(name).await {
+        _ => match dns.mx(name).await {
             DnsAnswer::Records { .. } | DnsAnswer::Failed(_) => Finding::clean(CHECK),
             _ => Finding::by(action, CHECK, (5, 7, 1), format!("{name} has no address in DNS")),
         },
@@ -75,6 +75,7 @@ mod tests {
 
     use super::*;
     use crate::policy::fake::FakeDns;
+    use crate::policy::lookup::Lookup;
 
     fn hello(name: &str) -> Hello {
         Hello { extended: true, name: name.into(), host: name.parse().ok() }
@@ -114,7 +115,7 @@ mod tests {
                 ours(refuse, &hello, &own),
                 literal(refuse, &hello, peer),
                 fqdn(refuse, &hello),
-                resolves(refuse, &hello, &lookup).await,
+                resolves(refuse, &hello, &lookup.begin()).await,
             ];
             assert_eq!(findings.map(|f| f.verdict.name()), expected, "{name}");
         }

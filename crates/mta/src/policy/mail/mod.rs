@@ -41,7 +41,9 @@ impl Policy {
             }
             if client.is_stranger() {
                 let (action, failure) = (settings.sender_domain, settings.sender_domain_failure);
-                outcome.take(sender_domain::check(action, failure, address, &self.shared.lookup).await)?;
+                outcome.take(
+                    sender_domain::check(action, failure, address, &self.shared.lookup.begin()).await,
+                )?;
             }
         }
         outcome.take(self.mail_rates.message(client, self.shared.clock.monotonic()))

@@ -4,7 +4,7 @@ use postroad_config::{CheckAction, OnFailure};
 use postroad_types::Address;
 
 use crate::consignment::reply;
-use crate::policy::lookup::Lookup;
+use crate::policy::lookup::Questions;
 use crate::policy::verdict::Finding;
 use crate::route::{DnsAnswer, Family};
 
@@ -14,7 +14,7 @@ pub(super) async fn check(
     action: CheckAction,
     failure: OnFailure,
     sender: &Address,
-    lookup: &Lookup,
+    dns: &Questions<'_>,
 ) -> Finding {
     // An address literal needs no DNS.
     let (Some(domain), true) = (sender.domain(), action != CheckAction::Off) else {
@@ -35,7 +35,7 @@ pub(super) async fn check(
         let reason = format!("the sender's domain {name} does not exist");
         Finding::by(action, CHECK, (5, 1, 8), reason)
     };
-    match lookup.mx(name).await {
+    match dns.mx(name).await {
         DnsAnswer::Records { records, .. } if records.iter().all(|mx| mx.exchange.is_empty()) => {
             let reason = format!("the sender's domain {name} takes no mail (null MX)");
             Finding::by(action, CHECK, (5, 7, 27), reason)
@@ -45,7 +45,7 @@ pub(super) async fn check(
         DnsAnswer::Failed(why) => failed(why),
         // The implicit MX (RFC 5321 §5.1).
         DnsAnswer::NoRecords => {
-            let asked = (lookup.addresses(name, Family::A), lookup.addresses(name, Family::Aaaa));
+            let asked = (dns.addresses(name, Family::A), dns.addresses(name, Family::Aaaa));
             match tokio::join!(asked.0, asked.1) {
                 (DnsAnswer::Records { .. }, _) | (_, DnsAnswer::Records { .. }) => Finding::clean(CHECK),
                 (DnsAnswer::Failed(why), _) | (_, DnsAnswer::Failed(why)) => failed(why),
@@ -65,6 +65,7 @@ mod tests {
 
     use super::*;
     use crate::policy::fake::FakeDns;
+    use crate::policy::lookup::Lookup;
     use crate::policy::verdict::Verdict;
 
     #[tokio::test(start_paused = true)]
@@ -91,13 +92,13 @@ mod tests {
         ] {
             let lookup = Lookup::new(Arc::new(dns()), Duration::from_secs(1));
             let sender: Address = sender.parse().unwrap();
-            let finding = check(CheckAction::Refuse, OnFailure::Defer, &sender, &lookup).await;
+            let finding = check(CheckAction::Refuse, OnFailure::Defer, &sender, &lookup.begin()).await;
             let shown = match &finding.verdict {
                 Verdict::Refuse(reply) | Verdict::Defer(reply) => reply.to_string(),
                 verdict => verdict.name().to_owned(),
             };
             assert!(shown.starts_with(code), "{sender}: {shown}");
-            let open = check(CheckAction::Mark, OnFailure::Accept, &sender, &lookup).await;
+            let open = check(CheckAction::Mark, OnFailure::Accept, &sender, &lookup.begin()).await;
             let expected = if code.starts_with('5') { "mark" } else { "pass" };
             assert_eq!(open.verdict.name(), expected, "{sender}");
         }
