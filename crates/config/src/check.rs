@@ -216,6 +216,13 @@ fn mta(config: &Config, document: &mut Document<'_>) {
             document.problem(&path("recipient"), "a recipient is never <>; expected an address or a domain");
         }
     }
+    for (index, network) in mta.proxy_from.iter().enumerate() {
+        if network.prefix_len() == 0 {
+            let message =
+                format!("{network} is anyone, who could claim any address; expected your load balancers");
+            document.problem(&["mta", "proxy_from", &index.to_string()], message);
+        }
+    }
     for (index, network) in mta.relay_networks.iter().enumerate() {
         if network.prefix_len() == 0 {
             let message =

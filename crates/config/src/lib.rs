@@ -34,7 +34,9 @@ pub use mda::{FullMailbox, Mda};
 pub use mra::Mra;
 pub use mta::{BareNewline, Mta, TlsOutbound};
 pub use node::{Log, LogFormat, Node, Peers, Rpc, Tls, Trace};
-pub use policy::{CheckAction, Dnsbl, Greylist, OnFailure, Policy, Rates, Rewrite, RewriteSide, Rspamd};
+pub use policy::{
+    CheckAction, Dnsbl, Greylist, OnFailure, Policy, Rates, Rewrite, RewriteSide, Rspamd, Verify,
+};
 pub use transport::{Pattern, Protocol, Transport, Via};
 pub use units::{HostPort, PeerUrl, Rate};
 

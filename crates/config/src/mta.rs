@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::{Policy, Rewrite};
 use crate::transport::Transport;
-use crate::units::{HostPort, domains, duration, hosts, listen, size};
+use crate::units::{HostPort, domains, duration, hosts, listen, networks, size};
 
 /// What is done with a line of a message that ends in LF or CR alone (RFC 5321 section 2.3.8 forbids it).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,9 @@ pub struct Mta {
     pub bare_newline: BareNewline,
     /// Networks whose hosts may send to anyone without a password.
     pub relay_networks: Vec<IpNet>,
+    /// Load balancers whose connections begin with a PROXY header (version 1 or 2) that says who the client is.
+    #[serde(with = "networks")]
+    pub proxy_from: Vec<IpNet>,
     /// Networks whose hosts may send a password without TLS; sensible for loopback only.
     pub allow_plaintext_auth: Vec<IpNet>,
     /// Who gets mail to `<postmaster>` without a domain, and is named in bounces.
@@ -151,6 +154,7 @@ impl Default for Mta {
             idle: Duration::from_secs(300),
             bare_newline: BareNewline::Refuse,
             relay_networks: Vec::new(),
+            proxy_from: Vec::new(),
             allow_plaintext_auth: Vec::new(),
             postmaster: String::new(),
             adopt_trace: true,

@@ -34,6 +34,19 @@ pub enum OnFailure {
     Defer,
 }
 
+/// What VRFY and EXPN tell (RFC 5321 section 3.5.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// 252: send mail and see.
+    #[default]
+    Noncommittal,
+    /// 502: they are not there.
+    Off,
+    /// Whether the address exists and who is behind an alias, to who may relay; 252 to others.
+    Trusted,
+}
+
 /// `[mta.policy]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,6 +86,8 @@ pub struct Policy {
     /// A sender in a domain of ours, from who has not logged in and may not relay.
     pub own_sender: CheckAction,
 
+    /// VRFY and EXPN.
+    pub verify: Verify,
     /// Refused recipients of a session before its answers come later and later; 0: never.
     pub tarpit_after: u32,
     /// By how much each further refused recipient delays its answer more.
@@ -237,6 +252,7 @@ impl Default for Policy {
             sender_domain: Refuse,
             sender_domain_failure: OnFailure::Accept,
             own_sender: Refuse,
+            verify: Verify::Noncommittal,
             tarpit_after: 3,
             tarpit_delay: Duration::from_secs(1),
             tarpit_max: Duration::from_secs(10),

@@ -90,6 +90,7 @@ cert_file = "nowhere.pem"
 rotation = "cyclik"
 [mta]
 relay_networks = ["192.0.2.0/24", "0.0.0.0/0"]
+proxy_from = "::/0"
 retry_first = "2h"
 recipients_max = 5
 postmaster = "nobody"
@@ -101,9 +102,10 @@ postmaster = "nobody"
         "nowhere.pem: No such file or directory",
         "postroad.toml:7:12: unknown variant `cyclik`",
         "postroad.toml:9:35: 0.0.0.0/0 is the whole Internet: an open relay",
-        "postroad.toml:10:15: longer than retry_max (30m)",
-        "postroad.toml:11:18: 5 is too little; expected 100 or more",
-        "postroad.toml:12:14: \"nobody\": no @",
+        "postroad.toml:10:14: ::/0 is anyone",
+        "postroad.toml:11:15: longer than retry_max (30m)",
+        "postroad.toml:12:18: 5 is too little; expected 100 or more",
+        "postroad.toml:13:14: \"nobody\": no @",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }

@@ -145,6 +145,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         clock,
         trace_log,
         tls: None,
+        proxy_from: Vec::new(),
         allow_plaintext_auth: Vec::new(),
         adopt_trace: true,
         relay: smtp.clone(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad_config::{BareNewline, Config, Mta};
+use postroad_config::{BareNewline, Config, Mta, Verify};
 use postroad_rpc::Server;
 use postroad_rpc::v1::queue_server::QueueServer;
 use postroad_service::{BindError, Drain, Gate, Listener, Node, StartError};
@@ -16,7 +16,7 @@ use postroad_types::address::AddressError;
 use postroad_types::domain::DomainError;
 use postroad_types::{Address, Domain, Host, Role};
 use postroad_wire_smtp::codec::line_ends::BareLineEnds;
-use postroad_wire_smtp::server::{Config as SmtpConfig, Timeouts};
+use postroad_wire_smtp::server::{Config as SmtpConfig, Timeouts, Verify as SmtpVerify};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -150,6 +150,7 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
         clock: node.clock.clone(),
         trace_log: node.trace.clone(),
         tls: Some(node.client_tls()?),
+        proxy_from: config.proxy_from.clone(),
         allow_plaintext_auth: config.allow_plaintext_auth.clone(),
         adopt_trace: config.adopt_trace,
         relay: Arc::new(smtp_config(SmtpConfig::relay(hostname), config)),
@@ -289,6 +290,11 @@ fn smtp_config(base: SmtpConfig, config: &Mta) -> SmtpConfig {
         bare_line_ends: match config.bare_newline {
             BareNewline::Refuse => BareLineEnds::Refuse,
             BareNewline::Normalise => BareLineEnds::Normalise,
+        },
+        verify: match config.policy.verify {
+            Verify::Noncommittal => SmtpVerify::Noncommittal,
+            Verify::Off => SmtpVerify::Off,
+            Verify::Trusted => SmtpVerify::Ask,
         },
         timeouts: Timeouts { command: config.idle, data_block: config.idle },
         ..base

@@ -9,6 +9,7 @@ mod intake;
 mod listener;
 mod login;
 mod outcome;
+mod proxy;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,8 @@ pub struct Inbound {
     pub clock: Arc<dyn Clock>,
     pub trace_log: TraceLog,
     pub tls: Option<ClientTls>,
+    /// Load balancers that say for whom they connect.
+    pub proxy_from: Vec<IpNet>,
     /// Networks from which a password may come without TLS.
     pub allow_plaintext_auth: Vec<IpNet>,
     /// A message keeps the trace id that another Postroad gave it.

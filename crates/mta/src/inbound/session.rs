@@ -80,7 +80,10 @@ pub(super) struct Transaction {
 
 impl Session {
     async fn begin(inbound: Arc<Inbound>, door: Door, mut conn: Conn) -> io::Result<Session> {
-        let peer = conn.peer().ip();
+        let proxy = conn.peer();
+        let trusted = inbound.proxy_from.iter().any(|network| network.contains(&proxy.ip()));
+        let from = if trusted { super::proxy::client(&mut conn).await? } else { proxy };
+        let peer = from.ip();
         let tls = match (door, &inbound.tls) {
             (Door::Submissions, Some(tls)) => {
                 conn.start_tls(&tls.acceptor()).await?;
@@ -110,7 +113,8 @@ impl Session {
             conn,
             inbound,
         };
-        let step = session.step("connected").with("client", session.conn.peer()).with("port", door.name());
+        let step = session.step("connected").with("client", from).with("port", door.name());
+        let step = if trusted { step.with("proxy", proxy) } else { step };
         session.steps.push(step);
         session.note_tls();
         Ok(session)
@@ -196,6 +200,11 @@ impl Session {
             Output::AskRecipient(recipient) => {
                 let answer = self.recipient(recipient).await;
                 self.server.answer(Instant::now(), answer);
+            }
+            Output::AskVerify { expand, argument } => {
+                let inbound = self.inbound.clone();
+                let outcome = inbound.policy.verify(&mut self.client, expand, &argument).await;
+                self.server.answer_verify(Instant::now(), outcome);
             }
             Output::AskBody => {
                 let answer = self.body().await;
@@ -378,7 +387,12 @@ impl Session {
             reverse_path: sender.clone(),
             recipients: std::mem::take(&mut transaction.recipients),
             // As it is, not as it was announced: hosts without an extension take what does not need it.
-            body: if is_ascii { BodyKind::SevenBit } else { BodyKind::EightBitMime },
+            // But binary is binary: its lines are no lines.
+            body: match transaction.mail.body {
+                BodyKind::BinaryMime => BodyKind::BinaryMime,
+                _ if is_ascii => BodyKind::SevenBit,
+                _ => BodyKind::EightBitMime,
+            },
             smtputf8: transaction.mail.smtputf8 && (names_need_utf8 || !header_is_ascii),
             envelope_id: None,
             accepted_at,

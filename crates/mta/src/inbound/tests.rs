@@ -9,7 +9,7 @@ use postroad_config::{CheckAction, Config as Configuration, OnFailure};
 use postroad_service::{ClientTls, Drain, Gate, Listener};
 use postroad_store::spool::{Filter, Order, Spool};
 use postroad_types::BodyKind;
-use postroad_wire_smtp::server::{Config, Timeouts};
+use postroad_wire_smtp::server::{Config, Timeouts, Verify};
 use rustls_pki_types::pem::PemObject;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,6 +40,14 @@ async fn scene() -> Scene {
 }
 
 async fn scene_with(settings: postroad_config::Policy, dns: Arc<dyn DnsLookup>) -> Scene {
+    scene_behind(Vec::new(), settings, dns).await
+}
+
+async fn scene_behind(
+    proxy_from: Vec<ipnet::IpNet>,
+    settings: postroad_config::Policy,
+    dns: Arc<dyn DnsLookup>,
+) -> Scene {
     postroad_service::tls::install_provider();
     let world = world().await;
     world.queue.stop(Duration::ZERO).await;
@@ -53,7 +61,7 @@ async fn scene_with(settings: postroad_config::Policy, dns: Arc<dyn DnsLookup>) 
     let hostname: postroad_types::Domain = "mx.alpha.test".parse().unwrap();
     let timeouts = Timeouts { command: PATIENCE, data_block: PATIENCE };
     let relay = Config { message_octets_max: 1 << 20, timeouts, ..Config::relay(hostname.clone()) };
-    let submission = Config { timeouts, ..Config::submission(hostname) };
+    let submission = Config { timeouts, verify: Verify::Ask, ..Config::submission(hostname) };
     let policy = policy_with(settings, dns, world.cached.clone(), Arc::new(world.clock));
     let inbound = Arc::new(Inbound {
         policy: Arc::new(policy),
@@ -62,6 +70,7 @@ async fn scene_with(settings: postroad_config::Policy, dns: Arc<dyn DnsLookup>) 
         clock: Arc::new(world.clock),
         trace_log: world.trace_log.clone(),
         tls: Some(tls),
+        proxy_from,
         allow_plaintext_auth: Vec::new(),
         adopt_trace: true,
         relay: Arc::new(relay),
@@ -670,4 +679,66 @@ async fn greylisting_asks_to_come_again() {
         }
     };
     tokio::time::timeout(PATIENCE, passes).await.expect("it passes");
+}
+
+#[tokio::test]
+async fn behind_a_load_balancer_the_client_is_who_its_header_says() {
+    let dns = || {
+        Arc::new(
+            FakeDns::new()
+                .ptr("192.0.2.9", "mail.beta.test")
+                .a("mail.beta.test", "192.0.2.9")
+                .mx("beta.test", "mail.beta.test"),
+        )
+    };
+    let scene = scene_behind(vec!["127.0.0.0/8".parse().unwrap()], strict(), dns()).await;
+    let mut client = Lines::connect(scene.smtp).await;
+    client.say("PROXY TCP4 192.0.2.9 192.0.2.25 4711 25\r\n").await;
+    client
+        .talk(&[
+            ("", "220"),
+            ("EHLO mail.beta.test", "250"),
+            ("MAIL FROM:<carol@beta.test>", "250"),
+            ("RCPT TO:<alice@alpha.test>", "250"),
+            ("DATA", "354"),
+            ("Subject: x\r\n\r\nhi\r\n.", "250"),
+            ("QUIT", "221"),
+        ])
+        .await;
+    let (_, _, octets) = scene.queued().await.remove(0);
+    let expected = "Received: from mail.beta.test (mail.beta.test [192.0.2.9])\r\n";
+    assert!(octets.starts_with(expected), "{octets}");
+    // TLS follows the header at once.
+    let mut client = Lines::connect(scene.submissions).await;
+    client.say("PROXY UNKNOWN\r\n").await;
+    client.start_tls(&scene).await.talk(&[("", "220"), ("QUIT", "221")]).await;
+    // Without the header nobody is served.
+    let mut client = Lines::connect(scene.smtp).await;
+    client.say("EHLO client.test\r\n").await;
+    assert_eq!(client.hear().await, "");
+    // And from elsewhere a header is a wrong command.
+    let scene = scene_with(postroad_config::Policy::default(), dns()).await;
+    let mut client = Lines::connect(scene.smtp).await;
+    client.talk(&[("", "220"), ("PROXY TCP4 192.0.2.9 192.0.2.25 4711 25", "500"), ("QUIT", "221")]).await;
+}
+
+#[tokio::test]
+async fn accounts_may_ask_who_is_behind_an_address() {
+    let scene = scene().await;
+    let mut client = Lines::connect(scene.submissions).await.start_tls(&scene).await;
+    client
+        .talk(&[
+            ("", "220"),
+            ("EHLO c.test", "250"),
+            ("VRFY bob@alpha.test", "252 2.0.0"),
+            (&plain("alice@alpha.test", "a-secret"), "235"),
+            ("VRFY <bob@alpha.test>", "250 2.1.5 <bob@alpha.test>"),
+            ("VRFY nobody@alpha.test", "550 5.1.1"),
+            ("VRFY x@gamma.test", "252 2.0.0"),
+            ("VRFY bob", "553 5.1.3"),
+            ("EXPN list@alpha.test", "250-2.1.5 <bob@alpha.test>\r\n250 2.1.5 <carol@beta.test>\r\n"),
+        ])
+        .await;
+    scene.world.directory.set_down(true);
+    client.talk(&[("VRFY dora@alpha.test", "451 4.3.0"), ("QUIT", "221")]).await;
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use postroad_service::{Clock, TraceEvent, TraceLog};
 use postroad_store::StoreError;
 use postroad_store::spool::Attempt;
-use postroad_types::{Address, BodyKind, DeliveryResult, EnhancedCode, Reply, limits};
-use postroad_wire_smtp::client::{Cause, Message, RecipientOutcome, Stage};
+use postroad_types::{DeliveryResult, EnhancedCode, Reply, limits};
+use postroad_wire_smtp::client::{Cause, Message, RecipientOutcome, Stage, To};
 use tokio::time::Instant;
 
 use super::connect::{ConnectError, Connector, Settings};
@@ -182,13 +182,18 @@ impl<'a> Trial<'a> {
 
     fn message(&self) -> Message {
         let all = &self.consignment.recipients;
-        let recipients: Vec<Address> =
-            self.open.iter().filter_map(|index| all.get(*index).cloned()).collect();
+        let recipients: Vec<To> =
+            self.open.iter().filter_map(|index| all.get(*index).cloned()).map(To::from).collect();
         Message {
             reverse_path: self.consignment.reverse_path.clone(),
             recipients,
             octets: self.consignment.content.size_octets,
-            eight_bit: self.consignment.body == BodyKind::EightBitMime,
+            body: self.consignment.body,
+            envelope_id: None,
+            ret: None,
+            require_tls: false,
+            priority: 0,
+            deliver_by: None,
             smtputf8: self.consignment.smtputf8,
         }
     }

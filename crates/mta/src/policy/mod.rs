@@ -30,7 +30,7 @@
 //! greylisting or rspamd is out of order, unless a setting says to defer it. The directory alone is never guessed:
 //! without it clients are put off.
 //!
-//! On submission the header section is then completed ([`data::submission`]), and addresses are rewritten before
+//! VRFY and EXPN are answered as [`verify`](postroad_config::Verify) says. On submission the header section is then completed ([`data::submission`]), and addresses are rewritten before
 //! they are looked at ([`rewrite`]).
 
 mod client;
@@ -47,6 +47,7 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
+mod verify;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
