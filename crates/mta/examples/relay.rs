@@ -146,6 +146,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         trace_log,
         tls: None,
         proxy_from: Vec::new(),
+        behind_proxies: postroad_service::Gate::new(1, 1),
         allow_plaintext_auth: Vec::new(),
         adopt_trace: true,
         relay: smtp.clone(),

@@ -151,6 +151,7 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
         trace_log: node.trace.clone(),
         tls: Some(node.client_tls()?),
         proxy_from: config.proxy_from.clone(),
+        behind_proxies: Gate::new(config.connections_max, config.connections_per_ip_max),
         allow_plaintext_auth: config.allow_plaintext_auth.clone(),
         adopt_trace: config.adopt_trace,
         relay: Arc::new(smtp_config(SmtpConfig::relay(hostname), config)),
@@ -169,7 +170,8 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
 /// the runner stops with them, and what it has in flight has the same grace.
 async fn serve(node: &Node, inbound: Arc<Inbound>, queue: Arc<Queue>, doors: [(Door, Vec<Listener>); 3]) {
     let config = &node.config.mta;
-    let gate = Gate::new(config.connections_max, config.connections_per_ip_max);
+    let gate =
+        Gate::new(config.connections_max, config.connections_per_ip_max).with_shared(&config.proxy_from);
     let closed = CancellationToken::new();
     let accepting = tokio_util::task::TaskTracker::new();
     for (door, listeners) in doors {

@@ -34,7 +34,7 @@ pub use admin::Readiness;
 pub use clock::{Clock, FakeClock, SystemClock};
 pub use conn::{Conn, TlsInfo};
 pub use drain::Drain;
-pub use listener::{BindError, Gate, Listener};
+pub use listener::{BindError, Gate, Listener, Pass};
 pub use node::{Node, StartError};
 pub use tls::ClientTls;
 pub use tracelog::{TraceEvent, TraceLog};

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -190,6 +191,8 @@ pub struct Gate {
     inside: Arc<Mutex<Inside>>,
     max: usize,
     per_ip_max: usize,
+    /// Addresses that stand for many clients.
+    shared: Arc<[IpNet]>,
 }
 
 #[derive(Debug, Default)]
@@ -216,11 +219,19 @@ pub struct Pass {
 
 impl Gate {
     pub fn new(max: usize, per_ip_max: usize) -> Self {
-        Gate { inside: Arc::default(), max, per_ip_max }
+        Gate { inside: Arc::default(), max, per_ip_max, shared: Arc::default() }
+    }
+
+    /// Addresses in these networks are bounded together with all others alone: load balancers, behind which
+    /// there are many clients.
+    #[must_use]
+    pub fn with_shared(self, networks: &[IpNet]) -> Self {
+        Gate { shared: networks.into(), ..self }
     }
 
     /// An IPv6 client counts by its /64, which is what one customer has.
     pub fn enter(&self, ip: IpAddr) -> Result<Pass, Refusal> {
+        let is_shared = self.shared.iter().any(|network| network.contains(&ip));
         let ip = match ip {
             IpAddr::V4(_) => ip,
             IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
@@ -230,7 +241,7 @@ impl Gate {
             return Err(Refusal::TooMany);
         }
         let from_ip = inside.by_ip.entry(ip).or_default();
-        if *from_ip >= self.per_ip_max {
+        if *from_ip >= self.per_ip_max && !is_shared {
             return Err(Refusal::TooManyFromAddress);
         }
         *from_ip += 1;
@@ -289,6 +300,12 @@ mod tests {
         let _v6 = gate.enter("2001:db8::1".parse().unwrap()).unwrap();
         assert_eq!(gate.enter("192.0.2.9".parse().unwrap()).unwrap_err(), Refusal::TooMany);
         drop(first);
+        let shared = Gate::new(3, 1).with_shared(&["192.0.2.0/24".parse().unwrap()]);
+        let passes: Vec<_> = (0..4).map(|_| shared.enter(a)).collect();
+        assert_eq!(passes.iter().filter(|pass| pass.is_ok()).count(), 3);
+        let shared = Gate::new(9, 1).with_shared(&["2001:db8::1/128".parse().unwrap()]);
+        let passes: Vec<_> = (0..2).map(|_| shared.enter("2001:db8::1".parse().unwrap())).collect();
+        assert!(passes.iter().all(Result::is_ok));
         let _v6_neighbour = gate.enter("2001:db8::2".parse().unwrap()).unwrap();
         assert_eq!(gate.count(), 3);
     }

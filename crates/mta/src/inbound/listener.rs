@@ -37,6 +37,11 @@ impl Door {
         self != Door::Relay
     }
 
+    /// To a client beyond the bounds.
+    pub(super) fn crowded(self, host: &str) -> Bytes {
+        self.refusal(&format!("4.7.0 {host} has too many connections, come back later"))
+    }
+
     /// In clear; where TLS comes first a client could not read it.
     fn refusal(self, text: &str) -> Bytes {
         match self {
@@ -58,7 +63,7 @@ pub async fn serve(
     let spare = listener.try_clone();
     let host = inbound.relay.hostname.to_string();
     let sessions = drain.clone();
-    let crowded = door.refusal(&format!("4.7.0 {host} has too many connections, come back later"));
+    let crowded = door.crowded(&host);
     listener
         .serve(gate, crowded, drain, move |conn| {
             session::serve(inbound.clone(), door, conn, sessions.clone())

@@ -17,7 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use postroad_service::{ClientTls, Clock, TraceLog};
+use postroad_service::{ClientTls, Clock, Gate, TraceLog};
 use postroad_wire_smtp::server::Config;
 
 use crate::directory::CachedDirectory;
@@ -37,6 +37,8 @@ pub struct Inbound {
     pub tls: Option<ClientTls>,
     /// Load balancers that say for whom they connect.
     pub proxy_from: Vec<IpNet>,
+    /// Bounds the clients behind them; the listener's gate sees the balancers.
+    pub behind_proxies: Gate,
     /// Networks from which a password may come without TLS.
     pub allow_plaintext_auth: Vec<IpNet>,
     /// A message keeps the trace id that another Postroad gave it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use postroad_service::{Conn, Drain, TraceEvent};
+use postroad_service::{Conn, Drain, Pass, TraceEvent};
 use postroad_store::spool::{NewEnvelope, NewRecipient};
 use postroad_types::{Address, BodyKind, Reply, ReversePath, TraceId};
 use postroad_wire_smtp::server::{Answer, Mail, Output, Recipient, Server, Tls};
@@ -36,7 +36,7 @@ pub async fn serve(inbound: Arc<Inbound>, door: Door, conn: Conn, drain: Drain) 
     let mut session = match Session::begin(inbound, door, conn).await {
         Ok(session) => session,
         Err(error) => {
-            tracing::info!(client = %peer, port = door.name(), %error, "no TLS with a client");
+            tracing::info!(client = %peer, port = door.name(), %error, "no session with a client");
             return;
         }
     };
@@ -62,6 +62,8 @@ pub(super) struct Session {
     pub(super) findings: Vec<Finding>,
     pub(super) helo_findings: Vec<Finding>,
     transaction: Option<Transaction>,
+    /// Of a client behind a balancer.
+    _pass: Option<Pass>,
 }
 
 /// What came since MAIL.
@@ -84,6 +86,14 @@ impl Session {
         let trusted = inbound.proxy_from.iter().any(|network| network.contains(&proxy.ip()));
         let from = if trusted { super::proxy::client(&mut conn).await? } else { proxy };
         let peer = from.ip();
+        let pass = match trusted.then(|| inbound.behind_proxies.enter(peer)).transpose() {
+            Ok(pass) => pass,
+            Err(refusal) => {
+                let text = door.crowded(inbound.relay.hostname.ascii());
+                tokio::time::timeout(CLOSE_TIMEOUT, conn.write_all(&text)).await??;
+                return Err(io::Error::other(refusal));
+            }
+        };
         let tls = match (door, &inbound.tls) {
             (Door::Submissions, Some(tls)) => {
                 conn.start_tls(&tls.acceptor()).await?;
@@ -109,6 +119,7 @@ impl Session {
             findings: Vec::new(),
             helo_findings: Vec::new(),
             transaction: None,
+            _pass: pass,
             door,
             conn,
             inbound,

@@ -71,6 +71,7 @@ async fn scene_behind(
         trace_log: world.trace_log.clone(),
         tls: Some(tls),
         proxy_from,
+        behind_proxies: Gate::new(100, 2),
         allow_plaintext_auth: Vec::new(),
         adopt_trace: true,
         relay: Arc::new(relay),
@@ -712,6 +713,14 @@ async fn behind_a_load_balancer_the_client_is_who_its_header_says() {
     let mut client = Lines::connect(scene.submissions).await;
     client.say("PROXY UNKNOWN\r\n").await;
     client.start_tls(&scene).await.talk(&[("", "220"), ("QUIT", "221")]).await;
+    // Two at a time of one client, as the gate of this test has it.
+    let mut crowd = Vec::new();
+    for expected in ["220", "220", "421 4.7.0"] {
+        let mut client = Lines::connect(scene.smtp).await;
+        client.say("PROXY TCP4 192.0.2.9 192.0.2.25 4711 25\r\n").await;
+        client.talk(&[("", expected)]).await;
+        crowd.push(client);
+    }
     // Without the header nobody is served.
     let mut client = Lines::connect(scene.smtp).await;
     client.say("EHLO client.test\r\n").await;
