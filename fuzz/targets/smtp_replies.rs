@@ -7,17 +7,18 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use postroad_types::Address;
-use postroad_wire_smtp::client::{Client, Config, Message, Output};
+use postroad_types::{Address, Notify};
+use postroad_wire_smtp::client::{Client, Config, Message, Output, To};
 
 fn message() -> Message {
-    let to = |text: &str| text.parse::<Address>().unwrap();
+    let to = |text: &str| To::from(text.parse::<Address>().unwrap());
+    let success = Notify::On { success: true, failure: true, delay: false };
+    let recipients = vec![to("c@mx.test"), To { notify: success, ..to("d@mx.test") }];
     Message {
-        reverse_path: "a@b.test".parse().unwrap(),
-        recipients: vec![to("c@mx.test"), to("d@mx.test")],
         octets: 7,
-        eight_bit: false,
-        smtputf8: false,
+        envelope_id: Some("a+b".into()),
+        priority: 3,
+        ..Message::new("a@b.test".parse().unwrap(), recipients)
     }
 }
 

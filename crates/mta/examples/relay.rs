@@ -22,7 +22,7 @@ use postroad_mta::directory::{
 use postroad_mta::inbound::{self, Door, Inbound};
 use postroad_mta::outbound::{Settings as OutboundSettings, SmtpRelay, TlsTrust};
 use postroad_mta::policy::{MemoryGreylist, Parts as PolicyParts, Policy};
-use postroad_mta::queue::{Backoff, Parts, Queue, Settings};
+use postroad_mta::queue::{Backoff, Parts, Queue, Settings, Suspension};
 use postroad_mta::route::{DnsAnswer, DnsLookup, Family, Mx, OwnHost, Router, Rules};
 use postroad_service::{Drain, Gate, Listener, SystemClock, TraceLog};
 use postroad_store_local::spool::{LogSpool, SpoolSettings};
@@ -63,11 +63,13 @@ struct ToSink(IpAddr);
 impl DnsLookup for ToSink {
     async fn mx(&self, _: &str) -> DnsAnswer<Mx> {
         let records = vec![Mx { preference: 10, exchange: "sink.test".to_owned() }];
-        DnsAnswer::Records { records, ttl: Duration::from_secs(300) }
+        DnsAnswer::Records { records, ttl: Duration::from_secs(300), secure: false }
     }
     async fn addresses(&self, _: &str, family: Family) -> DnsAnswer<IpAddr> {
         match family {
-            Family::A => DnsAnswer::Records { records: vec![self.0], ttl: Duration::from_secs(300) },
+            Family::A => {
+                DnsAnswer::Records { records: vec![self.0], ttl: Duration::from_secs(300), secure: false }
+            }
             Family::Aaaa => DnsAnswer::NoRecords,
         }
     }
@@ -113,6 +115,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         relay: Arc::new(SmtpRelay::new(outbound, TlsTrust::public()?, clock.clone(), trace_log.clone())),
         delivery: Arc::new(Nobody),
         trace_log: trace_log.clone(),
+        suspension: Suspension::default(),
     };
     let settings = Settings {
         hostname: hostname.clone(),

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use postroad_store::StoreError;
 use postroad_store::spool::{Micros, Spool};
-use postroad_types::{Address, BodyKind, DeliveryResult, QueueId, Reply, ReversePath, TraceId, limits};
+use postroad_types::{
+    Address, BodyKind, DeliveryResult, EnvelopeOptions, Notify, QueueId, Reply, ReversePath, TraceId, limits,
+};
 
 use crate::queue::Contact;
 use crate::route::Destination;
@@ -18,12 +20,35 @@ pub struct Consignment {
     pub trace: TraceId,
     pub reverse_path: ReversePath,
     /// Not empty.
-    pub recipients: Vec<Address>,
+    pub recipients: Vec<Recipient>,
     pub body: BodyKind,
     pub smtputf8: bool,
     pub envelope_id: Option<String>,
+    pub options: EnvelopeOptions,
     pub accepted_at: Micros,
     pub content: Content,
+}
+
+/// One who is to have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    pub address: Address,
+    pub notify: Notify,
+    /// `type;address` (ORCPT, RFC 3461 §4.2).
+    pub original: Option<String>,
+}
+
+impl From<Address> for Recipient {
+    fn from(address: Address) -> Self {
+        Recipient { address, notify: Notify::Unsaid, original: None }
+    }
+}
+
+impl Consignment {
+    /// RFC 8689 §5: a bounce goes on even where REQUIRETLS is not known.
+    pub fn must_have_tls(&self) -> bool {
+        self.options.require_tls && !self.reverse_path.is_null()
+    }
 }
 
 /// The message's octets, where they lie. The spool keeps what has just come in memory for its first attempt.
@@ -56,6 +81,27 @@ pub struct Outcome {
     pub result: DeliveryResult,
     /// "mx.beta.test [192.0.2.1]:25", "mda" or "postroad".
     pub host: String,
+    /// If it was delivered.
+    pub handover: Handover,
+}
+
+impl Outcome {
+    /// A decision; of a delivery that ended in a mailbox.
+    pub fn new(result: DeliveryResult, host: impl Into<String>) -> Self {
+        Outcome { result, host: host.into(), handover: Handover::Mailbox }
+    }
+}
+
+/// To whom a message was handed over, and so who reports its success (RFC 3461 §5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handover {
+    /// It has arrived: we do.
+    #[default]
+    Mailbox,
+    /// To a host that knows DSN and does it in its time.
+    DsnHost,
+    /// To a host of which nothing more will be heard: we say that it was relayed.
+    Host,
 }
 
 /// What became of a consignment.
@@ -69,7 +115,7 @@ pub struct Report {
 impl Report {
     /// The same for all recipients.
     pub fn all(recipients: usize, result: DeliveryResult, host: &str, contact: Contact) -> Self {
-        let outcome = Outcome { result, host: host.to_owned() };
+        let outcome = Outcome::new(result, host);
         Report { outcomes: vec![outcome; recipients], contact }
     }
 }

@@ -29,7 +29,7 @@ use crate::directory::{CachedDirectory, GrpcDirectory};
 use crate::inbound::{self, Door, Inbound};
 use crate::outbound::{Settings as OutboundSettings, SmtpRelay, TlsTrust, TrustError};
 use crate::policy::{GreylistStore, MemoryGreylist, Parts as PolicyParts, Policy, SqliteGreylist};
-use crate::queue::{Backoff, Parts, Queue, Settings};
+use crate::queue::{Backoff, Parts, Queue, Settings, Suspension};
 use crate::route::{HickoryLookup, OwnHost, Router, RuleError, Rules};
 
 /// Deliveries to mda at a time: enough to share its flushes.
@@ -59,6 +59,8 @@ pub enum MtaError {
     Trust(#[from] TrustError),
     #[error("{}: {source}; expected a directory that the service may write to", path.display())]
     Scratch { path: PathBuf, source: std::io::Error },
+    #[error("{}: {source}; it names the destinations that are suspended", path.display())]
+    Suspended { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Greylist(String),
     #[error("[tls] extra_ca_file {}: {what}; expected certificates in PEM", path.display())]
@@ -121,6 +123,7 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
         relay,
         delivery: Arc::new(GrpcDelivery::new(mda)),
         trace_log: node.trace.clone(),
+        suspension: suspension(&node.config.node.state_dir).await?,
     };
     let queue = Queue::new(parts, settings(config, &hostname, &postmaster));
     let submission = smtp_config(SmtpConfig::submission(hostname.clone()), config);
@@ -234,6 +237,17 @@ async fn greylist(config: &Config, scratch_dir: &Path) -> Result<Arc<dyn Greylis
     let file = config.node.state_dir.join("greylist.sqlite");
     let opened = tokio::task::spawn_blocking(move || SqliteGreylist::open(&file)).await.map_err(broken)?;
     Ok(Arc::new(opened.map_err(|fault| MtaError::Greylist(fault.to_string()))?))
+}
+
+/// The destinations that an operator has suspended.
+async fn suspension(state_dir: &Path) -> Result<Suspension, MtaError> {
+    let path = state_dir.join("suspended");
+    let opened = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || Suspension::open(&path)
+    });
+    let opened = opened.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    opened.map_err(|source| MtaError::Suspended { path, source })
 }
 
 fn hostname(node: &Node) -> Result<Domain, MtaError> {

@@ -17,12 +17,12 @@ use tokio::time::Instant;
 
 use crate::clock::{PausedClock, after, now};
 use crate::consignment::{
-    Consignment, Content, DeliveryClient, DeliveryError, Outcome, Relay, Report, reply,
+    Consignment, Content, DeliveryClient, DeliveryError, Handover, Outcome, Relay, Report, reply,
 };
 use crate::directory::CachedDirectory;
 use crate::directory::fake::FakeDirectory;
 use crate::policy::{MemoryGreylist, Parts as PolicyParts, Policy};
-use crate::queue::{Backoff, Contact, Parts, Queue, Settings};
+use crate::queue::{Backoff, Contact, Parts, Queue, Settings, Suspension};
 use crate::route::{Destination, DnsAnswer, DnsLookup, Family, Mx, OwnHost, Router, Rules};
 
 /// Every domain has one mail host, `mx.` and its own name; `nowhere.test` does not exist, `null.test` takes no
@@ -41,13 +41,14 @@ impl DnsLookup for FakeDns {
             domain => format!("mx.{domain}"),
         };
         let records = vec![Mx { preference: 10, exchange }];
-        DnsAnswer::Records { records, ttl: Duration::from_secs(300) }
+        DnsAnswer::Records { records, ttl: Duration::from_secs(300), secure: false }
     }
     async fn addresses(&self, _: &str, family: Family) -> DnsAnswer<IpAddr> {
         match family {
             Family::A => DnsAnswer::Records {
                 records: vec!["192.0.2.25".parse().unwrap()],
                 ttl: Duration::from_secs(300),
+                secure: false,
             },
             Family::Aaaa => DnsAnswer::NoRecords,
         }
@@ -99,6 +100,10 @@ pub struct Peers {
     running: Mutex<(usize, usize)>,
     /// How long an attempt takes.
     pub takes: Mutex<Duration>,
+    /// The destination of each attempt.
+    pub destinations: Mutex<Vec<String>>,
+    /// Who reports what they took.
+    pub handover: Mutex<Handover>,
 }
 
 #[derive(Clone, Debug)]
@@ -137,14 +142,14 @@ impl Peers {
         let mut script = self.script.lock().unwrap();
         let mut did = Vec::new();
         for to in &consignment.recipients {
-            let does = match script.get_mut(to) {
+            let does = match script.get_mut(&to.address) {
                 Some(list) if list.len() > 1 => list.pop_front().unwrap(),
                 Some(list) => list.front().cloned().unwrap(),
                 None => Does::Takes,
             };
             if matches!(does, Does::Takes) {
                 self.got.lock().unwrap().push(Delivery {
-                    to: to.clone(),
+                    to: to.address.clone(),
                     from: consignment.reverse_path.to_string(),
                     content: content.clone().into(),
                 });
@@ -160,10 +165,14 @@ impl Peers {
 #[async_trait]
 impl Relay for Peers {
     async fn relay(&self, consignment: &Consignment, destination: &Destination) -> Report {
+        self.destinations.lock().unwrap().push(destination.key.to_string());
         let did = self.meet(consignment).await;
         let host = format!("{} [192.0.2.25]:25", destination.hosts[0].name);
         let down = did.iter().any(|does| matches!(does, Does::IsDown));
-        let outcomes = did.iter().map(|does| Outcome { result: does.result(), host: host.clone() });
+        let outcomes = did.iter().map(|does| Outcome {
+            handover: *self.handover.lock().unwrap(),
+            ..Outcome::new(does.result(), host.clone())
+        });
         let seen = || Attempt { at: 0, host: host.clone(), reply: reply(421, (4, 4, 1), "no connection") };
         let contact = if down { Contact::Unreachable(seen()) } else { Contact::Reached };
         Report { outcomes: outcomes.collect(), contact }
@@ -233,6 +242,7 @@ pub async fn world_with(settings: Settings) -> World {
         relay: hosts.clone(),
         delivery: mda.clone(),
         trace_log: trace_log.clone(),
+        suspension: Suspension::default(),
     };
     let queue = Queue::new(parts, settings);
     tokio::spawn({
@@ -252,6 +262,7 @@ pub fn content(octets: impl AsRef<[u8]>) -> Content {
         body: BodyKind::SevenBit,
         smtputf8: false,
         envelope_id: None,
+        options: Default::default(),
         accepted_at: 0,
         expires_at: Micros::MAX,
         first_attempt_at: 0,
@@ -277,20 +288,33 @@ impl World {
     }
 
     pub async fn send_from(&self, from: &str, to: &[&str], content: &'static [u8]) -> QueueId {
+        self.send_with(from, to, content, |_| {}).await
+    }
+
+    /// With an envelope that is changed before it is accepted.
+    pub async fn send_with(
+        &self,
+        from: &str,
+        to: &[&str],
+        content: &'static [u8],
+        change: impl FnOnce(&mut NewEnvelope),
+    ) -> QueueId {
         let mut message = self.queue.create(0).await.unwrap();
         message.write(Bytes::from_static(content)).await.unwrap();
         let accepted_at = now(&self.clock);
-        let envelope = NewEnvelope {
+        let mut envelope = NewEnvelope {
             trace_id: TraceId::random(),
             reverse_path: from.parse().unwrap(),
             recipients: to.iter().map(|t| NewRecipient::from(t.parse::<Address>().unwrap())).collect(),
             body: BodyKind::SevenBit,
             smtputf8: false,
             envelope_id: None,
+            options: Default::default(),
             accepted_at,
             expires_at: after(accepted_at, self.queue.settings().lifetime),
             first_attempt_at: accepted_at,
         };
+        change(&mut envelope);
         self.queue.accept(message, envelope).await.unwrap()
     }
 

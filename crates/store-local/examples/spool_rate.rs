@@ -69,6 +69,7 @@ async fn send(
             body: BodyKind::SevenBit,
             smtputf8: false,
             envelope_id: None,
+            options: Default::default(),
             accepted_at: now,
             expires_at: i64::MAX,
             first_attempt_at: now,

@@ -21,7 +21,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postroad_types::{Address, BodyKind, QueueId, Reply, ReversePath, TraceId};
+use postroad_types::{Address, BodyKind, EnvelopeOptions, Notify, QueueId, Reply, ReversePath, TraceId};
 
 use crate::error::StoreError;
 
@@ -41,6 +41,7 @@ pub struct NewEnvelope {
     pub body: BodyKind,
     pub smtputf8: bool,
     pub envelope_id: Option<String>,
+    pub options: EnvelopeOptions,
     pub accepted_at: Micros,
     /// When it is given up and bounced.
     pub expires_at: Micros,
@@ -53,11 +54,13 @@ pub struct NewRecipient {
     pub address: Address,
     /// What the sender's client called this recipient (ORCPT, RFC 3461), or the alias it came through.
     pub original: Option<String>,
+    /// Which reports the sender wants about this recipient.
+    pub notify: Notify,
 }
 
 impl From<Address> for NewRecipient {
     fn from(address: Address) -> Self {
-        NewRecipient { address, original: None }
+        NewRecipient { address, original: None, notify: Notify::Unsaid }
     }
 }
 
@@ -81,6 +84,7 @@ pub struct QueuedMessage {
     pub body: BodyKind,
     pub smtputf8: bool,
     pub envelope_id: Option<String>,
+    pub options: EnvelopeOptions,
     pub size_octets: u64,
     pub accepted_at: Micros,
     pub expires_at: Micros,
@@ -94,6 +98,9 @@ pub struct QueuedMessage {
 pub struct QueuedRecipient {
     pub address: Address,
     pub original: Option<String>,
+    pub notify: Notify,
+    /// Where an operator sends it, whatever routing says; in the words of a transport rule's `via`.
+    pub route: Option<Box<str>>,
     pub state: RecipientState,
     pub attempts: u32,
     pub next_attempt_at: Micros,
@@ -146,6 +153,8 @@ pub enum Change {
     Done { index: usize, attempt: Attempt },
     /// Try again at `next_attempt_at`.
     Defer { index: usize, attempt: Attempt, next_attempt_at: Micros },
+    /// Nothing was tried; due again at `next_attempt_at`.
+    Wait { index: usize, next_attempt_at: Micros },
     /// Given up; a bounce is owed.
     Fail { index: usize, attempt: Attempt },
     /// The bounce that was owed is in the spool (or must not be sent).
@@ -157,7 +166,7 @@ pub enum Change {
 }
 
 /// What an operator does to messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Waiting recipients become held.
     Hold,
@@ -169,6 +178,8 @@ pub enum Order {
     Remove,
     /// The message's time is over now: the next lease finds it expired and bounces it.
     Expire,
+    /// Recipients that are not final go there and are due now; without a text as routing says.
+    Reroute(Option<Box<str>>),
 }
 
 /// Which messages; what is set must all fit.
@@ -180,6 +191,12 @@ pub struct Filter {
     /// Lower-case A-label domain of a recipient that is not final.
     pub domain: Option<String>,
     pub state: Option<RecipientState>,
+    /// Accepted before this.
+    pub accepted_before: Option<Micros>,
+    /// Accepted then or later.
+    pub accepted_since: Option<Micros>,
+    /// Stands in the last reply about a recipient that is not final, in any letter case.
+    pub reply: Option<String>,
 }
 
 /// Recipients of one domain that are not final.
@@ -188,10 +205,15 @@ pub struct DestinationCount {
     pub domain: String,
     pub recipients: u64,
     pub held: u64,
+    /// By age: up to each of [`AGE_MINUTES`], and above the last.
+    pub ages: [u64; AGE_MINUTES.len() + 1],
     pub oldest_at: Micros,
     pub next_attempt_at: Micros,
     pub last_reply: Option<Reply>,
 }
+
+/// Ages that recipients are counted by, in minutes.
+pub const AGE_MINUTES: [u64; 9] = [5, 10, 20, 40, 80, 160, 320, 640, 1280];
 
 /// Told by [`Spool::watch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,7 +269,8 @@ pub trait Spool: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<QueuedMessage>, StoreError>;
 
-    async fn destinations(&self) -> Result<Vec<DestinationCount>, StoreError>;
+    /// Recipients that are not final by domain; their ages are counted at `now`.
+    async fn destinations(&self, now: Micros) -> Result<Vec<DestinationCount>, StoreError>;
 
     /// Carries out an order on all messages that fit and returns them. A leased message is changed at once too:
     /// its lease goes on, but `Remove` makes the lease stale.

@@ -74,4 +74,13 @@ impl Notify {
     pub fn of_delay(self) -> bool {
         matches!(self, Notify::Unsaid | Notify::On { delay: true, .. })
     }
+
+    /// What is left when somebody has reported success already (RFC 3461 §5.2.7.2).
+    pub fn without_success(self) -> Self {
+        match self {
+            Notify::On { failure: false, delay: false, .. } => Notify::Never,
+            Notify::On { failure, delay, .. } => Notify::On { success: false, failure, delay },
+            other => other,
+        }
+    }
 }

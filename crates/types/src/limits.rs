@@ -235,6 +235,8 @@ pub const QUEUE_LEASE_SECONDS: u64 = 4 * 3600;
 pub const MESSAGE_HEADER_OCTETS_MAX: usize = 256 * 1024;
 /// Octets of the original's header that a bounce carries.
 pub const BOUNCE_HEADER_OCTETS_MAX: usize = 64 * 1024;
+/// A larger message is not given back whole, though RET=FULL asks for it.
+pub const BOUNCE_WHOLE_OCTETS_MAX: usize = 1024 * 1024;
 /// Recipients that one bounce names; more go into further bounces.
 pub const BOUNCE_RECIPIENTS_MAX: usize = 200;
 

@@ -57,13 +57,14 @@ impl QueueService {
         if filter == Filter::default() && !selector.all {
             return Err(Status::invalid_argument("nothing is selected; to choose every message say `all`"));
         }
-        let changed = self.queue.spool().order(&filter, order, self.now()).await.map_err(|e| status(&e))?;
+        let changed =
+            self.queue.spool().order(&filter, order.clone(), self.now()).await.map_err(|e| status(&e))?;
         if changed.is_empty() && !filter.ids.is_empty() {
             return Err(Status::not_found("no message in the queue fits"));
         }
         tracing::info!(?order, messages = changed.len(), "an operator changed the queue");
         match order {
-            Order::Release | Order::Retry | Order::Expire => self.queue.hurry(),
+            Order::Release | Order::Retry | Order::Expire | Order::Reroute(_) => self.queue.hurry(),
             Order::Hold | Order::Remove => {}
         }
         let queue_ids = changed.iter().map(ToString::to_string).collect();
@@ -139,7 +140,7 @@ impl QueueContract for QueueService {
         request: Request<v1::CountByDestinationRequest>,
     ) -> Result<Response<v1::CountByDestinationReply>, Status> {
         Peer::require(&request, &[Role::Operator])?;
-        let counts = self.queue.spool().destinations().await.map_err(|e| status(&e))?;
+        let counts = self.queue.spool().destinations(self.now()).await.map_err(|e| status(&e))?;
         let destinations = counts
             .into_iter()
             .map(|count| v1::Destination {

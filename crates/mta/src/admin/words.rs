@@ -36,7 +36,17 @@ pub(super) fn filter(selector: &v1::Selector) -> Result<Filter, Status> {
         v1::RecipientState::StateDelivered => Some(RecipientState::Done),
         v1::RecipientState::StateFailed => Some(RecipientState::Failed),
     };
-    Ok(Filter { ids, sender, recipient, domain, state })
+    let since_us = |us: i64| (us != 0).then_some(us);
+    Ok(Filter {
+        ids,
+        sender,
+        recipient,
+        domain,
+        state,
+        accepted_before: since_us(selector.accepted_before_us),
+        accepted_since: since_us(selector.accepted_since_us),
+        reply: Some(selector.reply.clone()).filter(|text| !text.is_empty()),
+    })
 }
 
 pub(super) fn asks_active(selector: &v1::Selector) -> bool {

@@ -6,6 +6,7 @@
 //!     text/plain                 for people
 //!     message/delivery-status    for programs          (message/global-delivery-status with SMTPUTF8, RFC 6533)
 //!     text/rfc822-headers        of the original       (message/global-headers)
+//!       or message/rfc822        the original, for RET=FULL   (message/global)
 //! ```
 //!
 //! Pure: octets out of facts. Queueing it, with the null sender so that it can never be bounced itself, is the
@@ -23,7 +24,7 @@ use lettre::message::header::{
 };
 use lettre::message::{Body, Mailbox, Message, MultiPart, SinglePart};
 use postroad_store::spool::{Attempt, Micros, QueuedMessage, QueuedRecipient};
-use postroad_types::{Address, Domain, QueueId};
+use postroad_types::{Address, BodyKind, Domain, QueueId, Ret, limits};
 
 use crate::message::header;
 
@@ -34,6 +35,33 @@ pub enum Notice {
     Failed,
     /// These recipients are still tried.
     Delayed,
+    /// These recipients have it, as far as we can tell, and the sender asked to hear of it.
+    Done,
+}
+
+/// What became of a recipient (RFC 3464 §2.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Failed,
+    Delayed,
+    /// It lies in the mailbox.
+    Delivered,
+    /// It went to a host that sends no reports.
+    Relayed,
+    /// It goes on to those whom the address stands for.
+    Expanded,
+}
+
+impl Action {
+    fn word(self) -> &'static str {
+        match self {
+            Action::Failed => "failed",
+            Action::Delayed => "delayed",
+            Action::Delivered => "delivered",
+            Action::Relayed => "relayed",
+            Action::Expanded => "expanded",
+        }
+    }
 }
 
 /// A recipient that the notice is about.
@@ -41,6 +69,17 @@ pub enum Notice {
 pub struct Concerned<'a> {
     pub recipient: &'a QueuedRecipient,
     pub attempt: &'a Attempt,
+    pub action: Action,
+}
+
+/// Whether the sender is given its whole message back: it asked for that (RFC 3461 §4.3), and not for
+/// secrecy (RFC 8689 §5), it is not too large, and it can go back as it is.
+pub fn gives_back_whole(notice: Notice, message: &QueuedMessage) -> bool {
+    notice == Notice::Failed
+        && message.options.ret == Some(Ret::Full)
+        && !message.options.require_tls
+        && message.body != BodyKind::BinaryMime
+        && message.size_octets <= limits::BOUNCE_WHOLE_OCTETS_MAX as u64
 }
 
 /// All that a notice is made of.
@@ -52,6 +91,8 @@ pub struct Original<'a> {
     pub recipients: &'a [Concerned<'a>],
     /// The beginning of the message, with its header section or so much of it as was asked for.
     pub head: &'a [u8],
+    /// That is all of it, and is given back.
+    pub whole: bool,
     pub sender: &'a Address,
     pub hostname: &'a Domain,
     pub postmaster: &'a Address,
@@ -90,11 +131,11 @@ pub fn build(original: &Original<'_>) -> Result<Vec<u8>, String> {
     let subject = match original.notice {
         Notice::Failed => "Undelivered mail returned to sender",
         Notice::Delayed => "Delayed mail (still being retried)",
+        Notice::Done => "Report of your mail's delivery",
     };
-    let (status_type, header_type) = if global {
-        ("message/global-delivery-status; charset=utf-8", "message/global-headers; charset=utf-8")
-    } else {
-        ("message/delivery-status", "text/rfc822-headers")
+    let status_type = match global {
+        true => "message/global-delivery-status; charset=utf-8",
+        false => "message/delivery-status",
     };
     let part = |kind: &str, octets: Vec<u8>| -> Result<SinglePart, String> {
         Ok(SinglePart::builder().content_type(content_type(kind)?).body(body(octets)))
@@ -106,7 +147,7 @@ pub fn build(original: &Original<'_>) -> Result<Vec<u8>, String> {
         ))?)
         .singlepart(part("text/plain; charset=utf-8", text::write(original).into_bytes())?)
         .singlepart(part(status_type, status::write(original, global).into_bytes())?)
-        .singlepart(part(header_type, original.header().to_vec())?);
+        .singlepart(returned(original, global)?);
 
     let date = UNIX_EPOCH + Duration::from_micros(u64::try_from(original.now).unwrap_or(0));
     let mut message = Message::builder()
@@ -126,6 +167,25 @@ pub fn build(original: &Original<'_>) -> Result<Vec<u8>, String> {
         lettre::address::Envelope::new(None, vec![mailer(host)?]).map_err(|error| error.to_string())?;
     let message = message.envelope(envelope).multipart(report).map_err(|error| error.to_string())?;
     Ok(message.formatted())
+}
+
+/// What comes back of the message.
+fn returned(original: &Original<'_>, global: bool) -> Result<SinglePart, String> {
+    let kind = match (original.whole, global) {
+        (true, false) => "message/rfc822",
+        (true, true) => "message/global",
+        (false, false) => "text/rfc822-headers",
+        (false, true) => "message/global-headers; charset=utf-8",
+    };
+    let body = match original.whole {
+        // RFC 2046 §5.2.1: a message in a message is not encoded again.
+        true if original.head.is_ascii() => {
+            Body::dangerous_pre_encoded(original.head.to_vec(), ContentTransferEncoding::SevenBit)
+        }
+        true => Body::dangerous_pre_encoded(original.head.to_vec(), ContentTransferEncoding::EightBit),
+        false => body(original.header().to_vec()),
+    };
+    Ok(SinglePart::builder().content_type(content_type(kind)?).body(body))
 }
 
 fn mailer(host: &str) -> Result<lettre::Address, String> {

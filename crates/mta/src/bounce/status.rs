@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use postroad_types::EnhancedCode;
+use postroad_types::{ByMode, EnhancedCode};
 
-use super::{Concerned, Notice, Original};
+use super::{Action, Concerned, Notice, Original};
 use crate::message::date;
 use crate::queue::{EXPIRED, SELF};
 
@@ -50,14 +50,8 @@ fn recipient(out: &mut String, original: &Original<'_>, concerned: &Concerned<'_
     }
     let address = recipient.address.to_string();
     field("Final-Recipient", &format!("{}; {address}", kind(&address)));
-    field(
-        "Action",
-        match original.notice {
-            Notice::Failed => "failed",
-            Notice::Delayed => "delayed",
-        },
-    );
-    field("Status", &status(original.notice, concerned).to_string());
+    field("Action", concerned.action.word());
+    field("Status", &status(original, concerned).to_string());
     // "mx.beta.test [192.0.2.1]:25"
     match attempt.host.split_once(' ') {
         Some((name, _)) => {
@@ -76,12 +70,19 @@ fn recipient(out: &mut String, original: &Original<'_>, concerned: &Concerned<'_
 }
 
 /// The status code: what the last host said, or made from its reply's class; 4.4.7 when time ran out.
-fn status(notice: Notice, concerned: &Concerned<'_>) -> EnhancedCode {
+fn status(original: &Original<'_>, concerned: &Concerned<'_>) -> EnhancedCode {
     let reply = &concerned.attempt.reply;
-    if notice == Notice::Failed && reply.is_transient() {
-        return EXPIRED;
+    if concerned.action == Action::Failed && reply.is_transient() {
+        // RFC 2852 §4.1.3: who sets a time himself hears 5.4.7.
+        let by = original.message.options.deliver_by;
+        let class = if by.is_some_and(|by| by.mode == ByMode::Return) { 5 } else { EXPIRED.class };
+        return EnhancedCode { class, ..EXPIRED };
     }
-    let class = if notice == Notice::Failed { 5 } else { 4 };
+    let class = match concerned.action {
+        Action::Failed => 5,
+        Action::Delayed => 4,
+        Action::Delivered | Action::Relayed | Action::Expanded => 2,
+    };
     match reply.enhanced {
         Some(code) if code.class == class => code,
         _ => EnhancedCode::new(class, 0, 0),

@@ -11,6 +11,8 @@ fn recipient(address: &str) -> QueuedRecipient {
     QueuedRecipient {
         address: address.parse().unwrap(),
         original: None,
+        notify: Default::default(),
+        route: None,
         state: RecipientState::Failed,
         attempts: 1,
         next_attempt_at: 0,
@@ -30,6 +32,7 @@ fn message(smtputf8: bool) -> QueuedMessage {
         body: BodyKind::SevenBit,
         smtputf8,
         envelope_id: Some("envelope-1".into()),
+        options: Default::default(),
         size_octets: 10,
         accepted_at: 0,
         expires_at: 5 * DAY,
@@ -39,14 +42,20 @@ fn message(smtputf8: bool) -> QueuedMessage {
 }
 
 fn built(notice: Notice, smtputf8: bool, recipients: &[(QueuedRecipient, Attempt)], head: &[u8]) -> String {
+    let action = match notice {
+        Notice::Failed => Action::Failed,
+        Notice::Delayed => Action::Delayed,
+        Notice::Done => Action::Relayed,
+    };
     let concerned: Vec<_> =
-        recipients.iter().map(|(recipient, attempt)| Concerned { recipient, attempt }).collect();
+        recipients.iter().map(|(recipient, attempt)| Concerned { recipient, attempt, action }).collect();
     let message = message(smtputf8);
     let octets = build(&Original {
         notice,
         message: &message,
         recipients: &concerned,
         head,
+        whole: false,
         sender: &"alice@alpha.test".parse().unwrap(),
         hostname: &"mx.alpha.test".parse().unwrap(),
         postmaster: &"postmaster@alpha.test".parse().unwrap(),

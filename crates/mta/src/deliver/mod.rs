@@ -80,8 +80,8 @@ fn in_order(
     let mut out = Vec::with_capacity(results.len());
     for (result, asked) in results.into_iter().zip(&consignment.recipients) {
         let (answered, result) = convert::delivery_result(result).map_err(|error| error.to_string())?;
-        if answered != *asked {
-            return Err(format!("a result for {answered} where one for {asked} was due"));
+        if answered != asked.address {
+            return Err(format!("a result for {answered} where one for {} was due", asked.address));
         }
         out.push(result);
     }
@@ -96,7 +96,7 @@ fn parts(
     let envelope = DeliveryEnvelope {
         queue_id: consignment.id.to_string(),
         reverse_path: consignment.reverse_path.to_string(),
-        recipients: consignment.recipients.iter().map(ToString::to_string).collect(),
+        recipients: consignment.recipients.iter().map(|to| to.address.to_string()).collect(),
         size: consignment.content.size_octets,
         received_us: consignment.accepted_at,
         trace_id: consignment.trace.to_string(),

@@ -7,12 +7,12 @@ use bytes::BytesMut;
 use postroad_rpc::v1::delivery_server::{Delivery, DeliveryServer};
 use postroad_rpc::v1::{DeliverReply, Delivered};
 use postroad_rpc::{ChannelOptions, InProcess, Incoming, Server};
-use postroad_types::{BodyKind, Role, TraceId};
+use postroad_types::{Address, BodyKind, Role, TraceId};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
-use crate::consignment::reply;
+use crate::consignment::{Recipient, reply};
 use crate::testing::content;
 
 /// What the next call leads to.
@@ -88,10 +88,11 @@ fn consignment(to: &[&str], octets: &[u8]) -> Consignment {
         id: content.id.clone(),
         trace: TraceId::random(),
         reverse_path: "alice@alpha.test".parse().unwrap(),
-        recipients: to.iter().map(|to| to.parse().unwrap()).collect(),
+        recipients: to.iter().map(|to| Recipient::from(to.parse::<Address>().unwrap())).collect(),
         body: BodyKind::SevenBit,
         smtputf8: false,
         envelope_id: None,
+        options: Default::default(),
         accepted_at: 7,
         content,
     }

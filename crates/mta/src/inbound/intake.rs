@@ -304,6 +304,7 @@ mod tests {
             body: Default::default(),
             smtputf8: false,
             envelope_id: None,
+            options: Default::default(),
             accepted_at: 0,
             expires_at: 1,
             first_attempt_at: 0,

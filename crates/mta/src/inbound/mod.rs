@@ -4,6 +4,7 @@
 //! answers to its questions. A session is one task; a message is answered with 250 only after the spool said that
 //! it is durable.
 
+mod envelope;
 mod greeting;
 mod intake;
 mod listener;

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use postroad_service::{Conn, Drain, Pass, TraceEvent};
-use postroad_store::spool::{NewEnvelope, NewRecipient};
-use postroad_types::{Address, BodyKind, Reply, ReversePath, TraceId};
+use postroad_store::spool::NewRecipient;
+use postroad_types::{Address, Reply, ReversePath, TraceId};
 use postroad_wire_smtp::server::{Answer, Mail, Output, Recipient, Server, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::envelope::{Octets, envelope};
 use super::intake::{Intake, Label, Whole, refusal};
 use super::login::Login;
 use super::{Door, Inbound, outcome};
-use crate::clock::{after, now};
+use crate::clock::now;
 use crate::consignment::reply;
 use crate::message::received::Origin;
 use crate::policy::verdict::Finding;
@@ -307,7 +308,8 @@ impl Session {
             step = step.with("how", accepted.how);
             // The same recipient twice is one recipient (RFC 5321 §4.1.1.3 leaves it to us).
             if transaction.known.insert(accepted.address.clone()) {
-                transaction.recipients.push(NewRecipient::from(accepted.address));
+                let Recipient { notify, original, .. } = recipient;
+                transaction.recipients.push(NewRecipient { address: accepted.address, original, notify });
             }
         }
         let answer = self.conclude(&mut transaction, step, outcome).await;
@@ -390,26 +392,10 @@ impl Session {
         let accepted_at = now(&*self.inbound.clock);
         let lifetime = self.inbound.queue.settings().lifetime;
         let sender = transaction.mail.reverse_path.clone();
-        let names_need_utf8 = sender.address().is_some_and(Address::is_internationalised)
-            || transaction.recipients.iter().any(|r| r.address.is_internationalised());
-        let count = transaction.recipients.len();
-        let envelope = NewEnvelope {
-            trace_id: trace,
-            reverse_path: sender.clone(),
-            recipients: std::mem::take(&mut transaction.recipients),
-            // As it is, not as it was announced: hosts without an extension take what does not need it.
-            // But binary is binary: its lines are no lines.
-            body: match transaction.mail.body {
-                BodyKind::BinaryMime => BodyKind::BinaryMime,
-                _ if is_ascii => BodyKind::SevenBit,
-                _ => BodyKind::EightBitMime,
-            },
-            smtputf8: transaction.mail.smtputf8 && (names_need_utf8 || !header_is_ascii),
-            envelope_id: None,
-            accepted_at,
-            expires_at: after(accepted_at, lifetime),
-            first_attempt_at: accepted_at,
-        };
+        let recipients = std::mem::take(&mut transaction.recipients);
+        let count = recipients.len();
+        let octets = Octets { is_ascii, header_is_ascii };
+        let envelope = envelope(&transaction.mail, recipients, octets, trace, accepted_at, lifetime);
         let begun = Instant::now();
         // The message's steps stand before those of its first attempt.
         transaction.tell(self.session_steps(), Some(&id), &self.inbound.trace_log);

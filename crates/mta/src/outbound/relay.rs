@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use postroad_config::Protocol;
 use postroad_service::{Clock, TraceEvent, TraceLog};
 use postroad_store::StoreError;
-use postroad_store::spool::Attempt;
-use postroad_types::{DeliveryResult, EnhancedCode, Reply, limits};
+use postroad_store::spool::{Attempt, Micros};
+use postroad_types::{ByMode, DeliveryResult, EnhancedCode, Reply, limits};
 use postroad_wire_smtp::client::{Cause, Message, RecipientOutcome, Stage, To};
+use postroad_wire_smtp::server::By;
 use tokio::time::Instant;
 
 use super::connect::{ConnectError, Connector, Settings};
 use super::pool::Pool;
 use super::session::{ContentBody, Session};
 use super::tls::TlsTrust;
-use crate::consignment::{Consignment, Outcome, Relay, Report};
+use crate::consignment::{Consignment, Handover, Outcome, Recipient, Relay, Report};
 use crate::queue::{Contact, SELF};
 use crate::route::{Destination, Hop};
 
@@ -44,7 +46,16 @@ impl SmtpRelay {
 impl Relay for SmtpRelay {
     async fn relay(&self, consignment: &Consignment, destination: &Destination) -> Report {
         let mut trial = Trial::new(consignment, self.clock.as_ref());
-        let hops = destination.hops(&mut rand::rng());
+        let mut hops = destination.hops(&mut rand::rng());
+        if consignment.must_have_tls() {
+            if !destination.secure {
+                let text = "the message may go over TLS alone, and DNS does not vouch for its mail hosts";
+                trial.reject(Reply::new(550, EnhancedCode::new(5, 7, 30), text));
+                return trial.report();
+            }
+            let terms = Arc::new(destination.terms.with_tls_alone());
+            hops.iter_mut().for_each(|hop| hop.terms = terms.clone());
+        }
         let bound = Duration::from_secs(limits::RELAY_SECONDS_MAX);
         if tokio::time::timeout(bound, self.try_all(&mut trial, &hops)).await.is_err() {
             let text = format!("no decision in {} s", limits::RELAY_SECONDS_MAX);
@@ -133,7 +144,7 @@ impl SmtpRelay {
         if let Some(error) = session.take_body_error() {
             trial.unreadable(&error);
         } else {
-            trial.decided_by(&hop, outcome.recipients);
+            trial.decided_by(&hop, outcome.recipients, outcome.dsn);
         }
         if outcome.reusable {
             self.pool.put(session);
@@ -181,20 +192,29 @@ impl<'a> Trial<'a> {
     }
 
     fn message(&self) -> Message {
-        let all = &self.consignment.recipients;
-        let recipients: Vec<To> =
-            self.open.iter().filter_map(|index| all.get(*index).cloned()).map(To::from).collect();
+        let consignment = self.consignment;
+        let to = |recipient: &Recipient| To {
+            address: recipient.address.clone(),
+            notify: recipient.notify,
+            original: recipient.original.clone(),
+        };
+        let recipients = self.open.iter().filter_map(|index| consignment.recipients.get(*index)).map(to);
+        let options = &consignment.options;
+        let now = crate::clock::now(self.clock);
         Message {
-            reverse_path: self.consignment.reverse_path.clone(),
-            recipients,
-            octets: self.consignment.content.size_octets,
-            body: self.consignment.body,
-            envelope_id: None,
-            ret: None,
-            require_tls: false,
-            priority: 0,
-            deliver_by: None,
-            smtputf8: self.consignment.smtputf8,
+            octets: consignment.content.size_octets,
+            body: consignment.body,
+            smtputf8: consignment.smtputf8,
+            envelope_id: consignment.envelope_id.clone(),
+            ret: options.ret,
+            require_tls: consignment.must_have_tls(),
+            priority: options.priority,
+            deliver_by: options.deliver_by.map(|by| By {
+                seconds: seconds_left(now, by.at, by.mode),
+                mode: by.mode,
+                trace: by.trace,
+            }),
+            ..Message::new(consignment.reverse_path.clone(), recipients.collect())
         }
     }
 
@@ -202,14 +222,19 @@ impl<'a> Trial<'a> {
         self.reached |= error.is_answer();
         let all_for_good = error.is_permanent() && self.away.as_ref().is_none_or(|(_, for_good)| *for_good);
         let result = DeliveryResult::Deferred(error.reply(hop));
-        self.away = Some((Outcome { result, host: shown(hop) }, all_for_good));
+        self.away = Some((Outcome::new(result, shown(hop)), all_for_good));
     }
 
-    fn decided_by(&mut self, hop: &Hop, outcomes: Vec<RecipientOutcome>) {
+    fn decided_by(&mut self, hop: &Hop, outcomes: Vec<RecipientOutcome>, dsn: bool) {
+        let handover = match (hop.terms.protocol, dsn) {
+            (_, true) => Handover::DsnHost,
+            (Protocol::Lmtp, false) => Handover::Mailbox,
+            (Protocol::Smtp | Protocol::Smtps, false) => Handover::Host,
+        };
         match outcomes.iter().find(|outcome| outcome.cause == Cause::Connection) {
             Some(lost) if outcomes.iter().all(|outcome| outcome.cause == Cause::Connection) => {
                 let result = DeliveryResult::Deferred(lost.reply.clone());
-                self.away = Some((Outcome { result, host: shown(hop) }, false));
+                self.away = Some((Outcome::new(result, shown(hop)), false));
             }
             _ => self.reached = true,
         }
@@ -234,7 +259,7 @@ impl<'a> Trial<'a> {
                 _ => DeliveryResult::Deferred(reply),
             };
             if let Some(slot) = self.outcomes.get_mut(index) {
-                *slot = Some(Outcome { result, host: shown(hop) });
+                *slot = Some(Outcome { handover, ..Outcome::new(result, shown(hop)) });
             }
         }
     }
@@ -246,18 +271,26 @@ impl<'a> Trial<'a> {
         self.defer_rest(Reply::new(451, EnhancedCode::new(4, 3, 0), text));
     }
 
+    /// Nothing can be done.
+    fn reject(&mut self, reply: Reply) {
+        self.reached = true;
+        for slot in &mut self.outcomes {
+            *slot = Some(Outcome::new(DeliveryResult::Rejected(reply.clone()), SELF));
+        }
+    }
+
     fn defer_rest(&mut self, reply: Reply) {
         for index in std::mem::take(&mut self.open) {
             if let Some(slot) = self.outcomes.get_mut(index) {
                 let result = DeliveryResult::Deferred(reply.clone());
-                *slot = Some(Outcome { result, host: SELF.to_owned() });
+                *slot = Some(Outcome::new(result, SELF));
             }
         }
     }
 
     fn report(self) -> Report {
         let nothing = Reply::new(451, EnhancedCode::new(4, 4, 4), "the destination has no host to try");
-        let nothing = Outcome { result: DeliveryResult::Deferred(nothing), host: SELF.to_owned() };
+        let nothing = Outcome::new(DeliveryResult::Deferred(nothing), SELF);
         let (away, for_good) = self.away.unwrap_or((nothing, false));
         let contact = if self.reached {
             Contact::Reached
@@ -268,13 +301,20 @@ impl<'a> Trial<'a> {
         let unheard = match away.result {
             // Every host says that it never takes mail from us.
             DeliveryResult::Deferred(reply) if for_good => {
-                Outcome { result: DeliveryResult::Rejected(reply), host: away.host }
+                Outcome::new(DeliveryResult::Rejected(reply), away.host)
             }
-            result => Outcome { result, host: away.host },
+            result => Outcome::new(result, away.host),
         };
         let outcomes = self.outcomes.into_iter().map(|said| said.unwrap_or_else(|| unheard.clone()));
         Report { outcomes: outcomes.collect(), contact }
     }
+}
+
+/// Of a message's time (RFC 2852 §4.1.4): what is to be returned is not sent without any.
+fn seconds_left(now: Micros, at: Micros, mode: ByMode) -> i32 {
+    let least = if mode == ByMode::Return { 1 } else { -999_999_999 };
+    let seconds = (at.saturating_sub(now) / 1_000_000).clamp(least, 999_999_999);
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 fn words(result: &DeliveryResult) -> Reply {

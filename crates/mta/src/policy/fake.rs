@@ -69,7 +69,7 @@ impl FakeDns {
         }
         match found {
             Some(records) if !records.is_empty() => {
-                DnsAnswer::Records { records, ttl: Duration::from_secs(60) }
+                DnsAnswer::Records { records, ttl: Duration::from_secs(60), secure: false }
             }
             _ if self.addresses.contains_key(name) || self.mx.contains_key(name) => DnsAnswer::NoRecords,
             _ => DnsAnswer::NoSuchDomain,

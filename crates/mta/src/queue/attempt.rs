@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use postroad_store::spool::Attempt;
+use postroad_store::spool::{Attempt, QueuedRecipient};
 use postroad_types::{DeliveryResult, limits};
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ use super::pass::Pass;
 use super::ready::{Class, Contact, LaneLimits, Refusal};
 use super::{Queue, SELF};
 use crate::clock::after;
-use crate::consignment::{Consignment, Content, DeliveryError, Outcome, Report, reply};
+use crate::consignment::{Consignment, Content, DeliveryError, Outcome, Recipient, Report, reply};
 use crate::route::Destination;
 
 /// Where a job goes.
@@ -155,7 +155,7 @@ impl Queue {
         for index in job.recipients.iter().skip(outcomes.len()) {
             let result =
                 DeliveryResult::Deferred(reply(451, (4, 3, 0), "nothing was said about this recipient"));
-            outcomes.push((*index, Outcome { result, host: SELF.to_owned() }));
+            outcomes.push((*index, Outcome::new(result, SELF)));
         }
         self.settle(&job.pass, outcomes).await;
         report.contact
@@ -163,6 +163,11 @@ impl Queue {
 
     fn consignment(&self, job: &Job) -> Consignment {
         let message = &job.pass.message;
+        let to = |recipient: &QueuedRecipient| Recipient {
+            address: recipient.address.clone(),
+            notify: recipient.notify,
+            original: recipient.original.clone(),
+        };
         Consignment {
             id: message.id.clone(),
             trace: message.trace_id,
@@ -170,11 +175,13 @@ impl Queue {
             recipients: job
                 .recipients
                 .iter()
-                .filter_map(|index| job.pass.recipient(*index).map(|r| r.address.clone()))
+                .filter_map(|index| job.pass.recipient(*index))
+                .map(to)
                 .collect(),
             body: message.body,
             smtputf8: message.smtputf8,
             envelope_id: message.envelope_id.clone(),
+            options: message.options,
             accepted_at: message.accepted_at,
             content: Content {
                 size_octets: message.size_octets,
@@ -188,7 +195,7 @@ impl Queue {
         let count = consignment.recipients.len();
         let error = match self.delivery.deliver(consignment).await {
             Ok(results) => {
-                let outcome = |result| Outcome { result, host: "mda".to_owned() };
+                let outcome = |result| Outcome::new(result, "mda");
                 let outcomes = results.into_iter().map(outcome).collect();
                 return Report { outcomes, contact: Contact::Reached };
             }

@@ -13,6 +13,7 @@ use super::attempt::{Job, Place};
 use super::pass::Pass;
 use super::ready::Class;
 use super::{Queue, SELF};
+use crate::clock::after;
 use crate::consignment::{Outcome, reply};
 use crate::route::{Found, Route, Wanted, Way};
 
@@ -23,13 +24,15 @@ struct Deal {
     hosts: BTreeMap<Arc<str>, (Place, Vec<usize>)>,
     /// Fates that routing itself decides.
     decided: Vec<(usize, Outcome)>,
+    /// An operator has suspended their domain.
+    suspended: Vec<usize>,
     /// Not known without asking: DNS, or the directory first.
     open: Vec<(usize, Option<Wanted>)>,
 }
 
 impl Deal {
     fn route(&mut self, index: usize, route: &Route) {
-        let refused = |result| (index, Outcome { result, host: SELF.to_owned() });
+        let refused = |result| (index, Outcome::new(result, SELF));
         match route {
             Route::Hosts(destination) => {
                 let place = || (Place::Hosts(destination.clone()), Vec::new());
@@ -49,9 +52,9 @@ impl Deal {
                 // A message to thousands must not stand before everybody else's mail to the same hosts, nor must
                 // what came back before stand before what is new.
                 let is_new = part.iter().all(|index| pass.recipient(*index).is_some_and(|r| r.attempts == 0));
-                let class = match (number, is_new) {
-                    (0, true) => Class::Urgent,
-                    (0, false) => Class::Usual,
+                let class = match (pass.message.options.priority, number, is_new) {
+                    (1.., 0, _) | (0, 0, true) => Class::Urgent,
+                    (1.., ..) | (0, 0, false) => Class::Usual,
                     _ => Class::Bulk,
                 };
                 let (pass, place) = (pass.clone(), place.clone());
@@ -76,9 +79,16 @@ impl Queue {
         let (rules, sender) = (self.router.rules(), pass.message.reverse_path.address());
         for (index, recipient) in pass.due(now) {
             let address = &recipient.address;
-            let way = rules.named(address, sender).or_else(|| match self.directory.known_ours(address)? {
-                true => Some(Way::Mailboxes),
-                false => Some(rules.outside(address, sender)),
+            if self.suspension.covers(&address.host) && recipient.route.is_none() {
+                deal.suspended.push(index);
+                continue;
+            }
+            let chosen = || rules.chosen(recipient.route.as_deref()?, address);
+            let way = chosen().or_else(|| rules.named(address, sender)).or_else(|| {
+                match self.directory.known_ours(address)? {
+                    true => Some(Way::Mailboxes),
+                    false => Some(rules.outside(address, sender)),
+                }
             });
             match way {
                 Some(Way::Mailboxes) => deal.mailboxes.push(index),
@@ -115,7 +125,22 @@ impl Queue {
         if !deal.decided.is_empty() {
             self.settle(pass, deal.decided).await;
         }
+        if !deal.suspended.is_empty() {
+            self.keep_back(pass, &deal.suspended).await;
+        }
         self.end_part(pass).await;
+    }
+
+    /// Recipients of suspended domains are looked at again now and then; resuming makes them due at once.
+    async fn keep_back(&self, pass: &Arc<Pass>, indices: &[usize]) {
+        let next_attempt_at = after(self.now(), self.settings.backoff.max);
+        for index in indices {
+            let Some(recipient) = pass.recipient(*index) else { continue };
+            let step = self.step(&pass.message, "kept back").with("to", &recipient.address);
+            self.trace_log.record(step.with("why", "an operator has suspended the destination"));
+        }
+        let change = |index: &usize| Change::Wait { index: *index, next_attempt_at };
+        self.record(pass, indices.iter().map(change).collect()).await;
     }
 
     /// Asks the directory, then DNS, about what is open; each domain once.
@@ -140,7 +165,7 @@ impl Queue {
                 },
                 Err(error) => {
                     let result = DeliveryResult::Deferred(reply(451, (4, 3, 0), error.to_string()));
-                    deal.decided.push((index, Outcome { result, host: SELF.to_owned() }));
+                    deal.decided.push((index, Outcome::new(result, SELF)));
                 }
             }
         }

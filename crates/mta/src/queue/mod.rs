@@ -24,6 +24,7 @@ mod ready;
 mod runner;
 mod settle;
 mod suppression;
+mod suspension;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 
 pub use backoff::Backoff;
 pub use ready::Contact;
+pub use suspension::Suspension;
 
 use crate::consignment::{DeliveryClient, Relay};
 use crate::directory::CachedDirectory;
@@ -84,6 +86,7 @@ pub struct Parts {
     pub relay: Arc<dyn Relay>,
     pub delivery: Arc<dyn DeliveryClient>,
     pub trace_log: TraceLog,
+    pub suspension: Suspension,
 }
 
 /// The queue.
@@ -96,6 +99,7 @@ pub struct Queue {
     delivery: Arc<dyn DeliveryClient>,
     trace_log: TraceLog,
     settings: Settings,
+    suspension: Suspension,
     ready: Mutex<Ready<Job>>,
     suppression: Mutex<Suppression>,
     mailboxes_lane: Arc<str>,
@@ -130,6 +134,7 @@ impl Queue {
             delivery: parts.delivery,
             trace_log: parts.trace_log,
             settings,
+            suspension: parts.suspension,
             ready: Mutex::new(Ready::new(limits)),
             suppression: Mutex::default(),
             // No MX set has a name without a port.
@@ -144,6 +149,11 @@ impl Queue {
 
     pub fn spool(&self) -> &Arc<dyn Spool> {
         &self.spool
+    }
+
+    /// Whose mail an operator keeps back.
+    pub fn suspension(&self) -> &Suspension {
+        &self.suspension
     }
 
     pub fn settings(&self) -> &Settings {

@@ -5,16 +5,24 @@ use std::time::Duration;
 
 use postroad_store::StoreError;
 use postroad_store::spool::{Attempt, Change, NewEnvelope, NewRecipient};
-use postroad_types::{Address, BodyKind, QueueId, ReversePath, limits};
+use postroad_types::{Address, BodyKind, EnvelopeOptions, QueueId, ReversePath, limits};
 use tokio::time::Instant;
 
 use super::Queue;
 use super::pass::Pass;
-use crate::bounce::{self, Notice};
+use crate::bounce::{self, Action, Notice};
 use crate::clock::after;
 
 /// A notice that could not be queued is tried again after so long: the message stays due meanwhile.
 const NOTICE_RETRY: Duration = Duration::from_secs(5);
+
+/// A recipient, and what is told of it.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) index: usize,
+    pub(super) attempt: Attempt,
+    pub(super) action: Action,
+}
 
 impl Queue {
     /// Tells the sender what is to be told.
@@ -28,8 +36,30 @@ impl Queue {
         for part in failed.chunks(limits::BOUNCE_RECIPIENTS_MAX) {
             self.bounce(pass, part).await;
         }
+        let wants = |index: usize| pass.recipient(index).is_none_or(|r| r.notify.of_delay());
+        let mut deferred = deferred;
+        deferred.retain(|(index, _)| wants(*index));
         if !deferred.is_empty() && self.warning_is_due(pass) {
-            self.warn(pass, &deferred).await;
+            self.warn(pass, deferred).await;
+        }
+    }
+
+    /// Tells the sender of successes, as it asked for. What can't be queued now is not told: the delivery counts more.
+    pub(super) async fn report_success(self: &Arc<Self>, pass: &Arc<Pass>, done: &[Told]) {
+        if pass.message.reverse_path.is_null() {
+            return;
+        }
+        for part in done.chunks(limits::BOUNCE_RECIPIENTS_MAX) {
+            match self.send_notice(pass, Notice::Done, part).await {
+                Ok(id) => {
+                    let step = self.step(&pass.message, "reported").with("report", &id);
+                    self.trace_log.record(step.with("recipients", part.len()));
+                    tracing::info!(queue_id = %pass.message.id, report = %id, "the sender was told of the success");
+                }
+                Err(error) => {
+                    tracing::error!(queue_id = %pass.message.id, %error, "a report of success could not be queued")
+                }
+            }
         }
     }
 
@@ -53,7 +83,7 @@ impl Queue {
                     metrics::counter!("postroad_mta_bounces_suppressed_total").increment(1);
                     tracing::info!(
                         queue_id = %message.id, trace = %message.trace_id, to = %sender,
-                        "the sender was told the same several times in this hour; no further bounce"
+                        "no bounce: the sender wants none, or was told the same several times in this hour"
                     );
                     let step = self.step(message, "bounce suppressed").with("to", sender);
                     self.trace_log.record(step.with("recipients", failed.len()));
@@ -75,21 +105,29 @@ impl Queue {
         pass.state(|state| state.ended += failed.len());
     }
 
-    /// Tells the sender of those failures that it has not heard of again and again; `None` if there is none.
+    /// Tells the sender of those failures that it wants to hear of and has not heard of again and again; `None` if
+    /// there is none.
     async fn send_bounce(
         self: &Arc<Self>,
         pass: &Arc<Pass>,
         sender: &Address,
         failed: &[(usize, Attempt)],
     ) -> Result<Option<QueueId>, StoreError> {
-        let news: Vec<(usize, Attempt)> = {
+        let news: Vec<Told> = {
             // No step leaves it half changed.
             let mut suppression = self.suppression.lock().unwrap_or_else(PoisonError::into_inner);
             let is_news = |(index, _): &&(usize, Attempt)| {
                 let recipient = pass.recipient(*index);
-                recipient.is_none_or(|r| suppression.allows(sender, &r.address, Instant::now()))
+                recipient.is_none_or(|r| {
+                    r.notify.of_failure() && suppression.allows(sender, &r.address, Instant::now())
+                })
             };
-            failed.iter().filter(is_news).cloned().collect()
+            let told = |(index, attempt): &(usize, Attempt)| Told {
+                index: *index,
+                attempt: attempt.clone(),
+                action: Action::Failed,
+            };
+            failed.iter().filter(is_news).map(told).collect()
         };
         match news.is_empty() {
             true => Ok(None),
@@ -99,15 +137,19 @@ impl Queue {
 
     fn warning_is_due(&self, pass: &Pass) -> bool {
         let message = &pass.message;
+        if pass.late_at().is_some_and(|late_at| self.now() >= late_at) {
+            return true;
+        }
         !message.warned
             && !message.reverse_path.is_null()
             && !self.settings.warn_after.is_zero()
             && self.now() >= after(message.accepted_at, self.settings.warn_after)
     }
 
-    async fn warn(self: &Arc<Self>, pass: &Arc<Pass>, deferred: &[(usize, Attempt)]) {
-        let part = deferred.get(..limits::BOUNCE_RECIPIENTS_MAX).unwrap_or(deferred);
-        match self.send_notice(pass, Notice::Delayed, part).await {
+    async fn warn(self: &Arc<Self>, pass: &Arc<Pass>, deferred: Vec<(usize, Attempt)>) {
+        let told = |(index, attempt)| Told { index, attempt, action: Action::Delayed };
+        let part: Vec<Told> = deferred.into_iter().take(limits::BOUNCE_RECIPIENTS_MAX).map(told).collect();
+        match self.send_notice(pass, Notice::Delayed, &part).await {
             Ok(id) => {
                 self.trace_log.record(self.step(&pass.message, "warned").with("warning", &id));
                 tracing::info!(queue_id = %pass.message.id, warning = %id, "the sender was told of the delay");
@@ -125,17 +167,22 @@ impl Queue {
         self: &Arc<Self>,
         pass: &Arc<Pass>,
         notice: Notice,
-        recipients: &[(usize, Attempt)],
+        recipients: &[Told],
     ) -> Result<QueueId, StoreError> {
         let message = &pass.message;
         let Some(sender) = message.reverse_path.address() else {
             return Err(StoreError::Invalid("a notice has no one to go to".into()));
         };
+        let whole = bounce::gives_back_whole(notice, message);
+        let wanted = match whole {
+            true => limits::BOUNCE_WHOLE_OCTETS_MAX,
+            false => limits::BOUNCE_HEADER_OCTETS_MAX,
+        };
         // A body that cannot be read must not keep the bounce from going out.
-        let head =
-            self.spool.read(&message.id, 0, limits::BOUNCE_HEADER_OCTETS_MAX).await.unwrap_or_default();
-        let concerned = recipients.iter().filter_map(|(index, attempt)| {
-            pass.recipient(*index).map(|recipient| bounce::Concerned { recipient, attempt })
+        let head = self.beginning(&message.id, wanted).await.unwrap_or_default();
+        let concerned = recipients.iter().filter_map(|Told { index, attempt, action }| {
+            let recipient = pass.recipient(*index)?;
+            Some(bounce::Concerned { recipient, attempt, action: *action })
         });
         let mut new = self.create(0).await?;
         let now = self.now();
@@ -144,6 +191,7 @@ impl Queue {
             message,
             recipients: &concerned.collect::<Vec<_>>(),
             head: &head,
+            whole: whole && head.len() as u64 == message.size_octets,
             sender,
             hostname: &self.settings.hostname,
             postmaster: &self.settings.postmaster,
@@ -160,10 +208,24 @@ impl Queue {
             body: if is_ascii { BodyKind::SevenBit } else { BodyKind::EightBitMime },
             smtputf8: sender.is_internationalised(),
             envelope_id: None,
+            options: EnvelopeOptions::default(),
             accepted_at: now,
             expires_at: after(now, self.settings.lifetime),
             first_attempt_at: now,
         };
         self.accept(new, envelope).await
+    }
+
+    /// A message's first octets, up to so many.
+    async fn beginning(&self, id: &QueueId, octets_max: usize) -> Result<Vec<u8>, StoreError> {
+        let mut read = Vec::new();
+        while read.len() < octets_max {
+            let chunk = self.spool.read(id, read.len() as u64, octets_max - read.len()).await?;
+            if chunk.is_empty() {
+                break;
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok(read)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use postroad_store::spool::{Attempt, Lease, Micros, QueuedMessage, QueuedRecipient, RecipientState};
-use postroad_types::Address;
+use postroad_types::{Address, ByMode};
 
 /// A message under lease.
 #[derive(Debug)]
@@ -65,6 +65,12 @@ impl Pass {
     pub fn due(&self, now: Micros) -> impl Iterator<Item = (usize, &QueuedRecipient)> {
         let due = move |r: &QueuedRecipient| r.state == RecipientState::Waiting && r.next_attempt_at <= now;
         self.message.recipients.iter().enumerate().filter(move |(_, r)| due(r))
+    }
+
+    /// When the sender wants to hear that the message is late (BY with mode N, RFC 2852), if it was not told yet.
+    pub fn late_at(&self) -> Option<Micros> {
+        let by = self.message.options.deliver_by.filter(|by| by.mode == ByMode::Notify)?;
+        (!self.message.warned && !self.message.reverse_path.is_null()).then_some(by.at)
     }
 
     pub fn recipient(&self, index: usize) -> Option<&QueuedRecipient> {

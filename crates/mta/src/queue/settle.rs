@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use postroad_store::StoreError;
 use postroad_store::spool::{Attempt, Change, NewRecipient};
-use postroad_types::{Address, DeliveryResult, Reply};
+use postroad_types::{Address, DeliveryResult, EnvelopeOptions, Notify, Reply};
 
+use super::notice::Told;
 use super::pass::Pass;
 use super::{Queue, SELF};
+use crate::bounce::Action;
 use crate::clock::{after, between};
-use crate::consignment::{Outcome, reply};
+use crate::consignment::{Handover, Outcome, reply};
 
 /// What finds too much before it waits so long.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -20,23 +22,32 @@ const RECORD_TRIES: u32 = 8;
 
 impl Queue {
     /// Records outcomes of recipients of a pass.
-    pub(super) async fn settle(&self, pass: &Arc<Pass>, outcomes: Vec<(usize, Outcome)>) {
+    pub(super) async fn settle(self: &Arc<Self>, pass: &Arc<Pass>, outcomes: Vec<(usize, Outcome)>) {
         let now = self.now();
         let mut changes = Vec::with_capacity(outcomes.len());
+        let mut done: Vec<Told> = Vec::new();
         for (index, outcome) in outcomes {
             let Some(recipient) = pass.recipient(index) else { continue };
-            let Outcome { result, host } = outcome;
+            let Outcome { result, host, handover } = outcome;
             let attempt = |reply: Reply| Attempt { at: now, host: host.clone(), reply };
             match result {
                 DeliveryResult::Delivered(reply) => {
                     self.tell(pass, "delivered", &recipient.address, &host, &reply, None);
-                    changes.push(Change::Done { index, attempt: attempt(reply) });
+                    let attempt = attempt(reply);
+                    if let Some(action) = owed(recipient.notify, handover, &pass.message.options) {
+                        done.push(Told { index, attempt: attempt.clone(), action });
+                    }
+                    changes.push(Change::Done { index, attempt });
                     pass.state(|state| state.ended += 1);
                 }
                 DeliveryResult::Deferred(reply) => {
                     let age = between(pass.message.accepted_at, now);
                     let wait = self.settings.backoff.wait(recipient.attempts, age, &mut rand::rng());
-                    let next_attempt_at = after(now, wait).min(pass.message.expires_at);
+                    let mut next_attempt_at = after(now, wait).min(pass.message.expires_at);
+                    // RFC 2852 §4.1.3: the sender wants to hear of the delay when its time is over, not some day.
+                    if let Some(late_at) = pass.late_at().filter(|late_at| *late_at > now) {
+                        next_attempt_at = next_attempt_at.min(late_at);
+                    }
                     self.tell(pass, "deferred", &recipient.address, &host, &reply, Some(wait));
                     let attempt = attempt(reply);
                     pass.state(|state| state.deferred.push((index, attempt.clone())));
@@ -49,17 +60,29 @@ impl Queue {
                     changes.push(Change::Fail { index, attempt });
                 }
                 DeliveryResult::Expanded(targets) => {
+                    // RFC 3461 §5.2.7: one address that stands for another keeps its wishes; of many, success is
+                    // reported here, once.
+                    let is_list = targets.len() != 1;
                     let into = self.newcomers(pass, index, targets);
-                    let done = reply(250, (2, 1, 5), format!("goes on to {} addresses", into.len()));
-                    self.tell(pass, "expanded", &recipient.address, &host, &done, None);
+                    let goes_on = reply(250, (2, 1, 5), format!("goes on to {} addresses", into.len()));
+                    self.tell(pass, "expanded", &recipient.address, &host, &goes_on, None);
                     pass.state(|state| state.ended += 1);
+                    let attempt = attempt(goes_on);
+                    if is_list && recipient.notify.of_success() {
+                        done.push(Told { index, attempt: attempt.clone(), action: Action::Expanded });
+                    }
                     changes.push(if into.is_empty() {
-                        Change::Done { index, attempt: attempt(done) }
+                        Change::Done { index, attempt }
                     } else {
-                        Change::Expand { index, attempt: attempt(done), into, next_attempt_at: now }
+                        Change::Expand { index, attempt, into, next_attempt_at: now }
                     });
                 }
             }
+        }
+        // First the report that is owed, then the record of what it is about: what is forgotten in between is done
+        // again, and not left out.
+        if !done.is_empty() {
+            self.report_success(pass, &done).await;
         }
         if !changes.is_empty() {
             self.record(pass, changes).await;
@@ -67,28 +90,18 @@ impl Queue {
     }
 
     /// Puts recipients off for a reason of our own.
-    pub(super) async fn defer(&self, pass: &Arc<Pass>, indices: &[usize], attempt: &Attempt) {
-        let outcome =
-            Outcome { result: DeliveryResult::Deferred(attempt.reply.clone()), host: attempt.host.clone() };
+    pub(super) async fn defer(self: &Arc<Self>, pass: &Arc<Pass>, indices: &[usize], attempt: &Attempt) {
+        let outcome = Outcome::new(DeliveryResult::Deferred(attempt.reply.clone()), attempt.host.clone());
         self.settle(pass, indices.iter().map(|index| (*index, outcome.clone())).collect()).await;
     }
 
     /// Puts recipients off because too much else waits for the same destination: nothing was tried, and nobody
     /// needs to hear of it.
     pub(super) async fn postpone(&self, pass: &Arc<Pass>, indices: &[usize]) {
-        let now = self.now();
-        let change = |index: &usize| {
-            let recipient = pass.recipient(*index)?;
-            let busy = || Attempt {
-                at: now,
-                host: SELF.to_owned(),
-                reply: reply(451, (4, 4, 5), "too much mail waits for this destination already"),
-            };
-            let attempt = recipient.last.clone().unwrap_or_else(busy);
-            Some(Change::Defer { index: *index, attempt, next_attempt_at: after(now, BUSY_WAIT) })
-        };
+        let next_attempt_at = after(self.now(), BUSY_WAIT);
+        let change = |index: &usize| Change::Wait { index: *index, next_attempt_at };
         metrics::counter!("postroad_mta_postponed_total").increment(1);
-        self.record(pass, indices.iter().filter_map(change).collect()).await;
+        self.record(pass, indices.iter().map(change).collect()).await;
     }
 
     /// Applies changes under the pass's lease.
@@ -122,6 +135,7 @@ impl Queue {
     fn newcomers(&self, pass: &Pass, index: usize, targets: Vec<Address>) -> Vec<NewRecipient> {
         let Some(alias) = pass.recipient(index) else { return Vec::new() };
         let original = alias.original.clone().unwrap_or_else(|| alias.address.to_string());
+        let notify = if targets.len() == 1 { alias.notify } else { alias.notify.without_success() };
         pass.state(|state| {
             let mut into: Vec<NewRecipient> = Vec::new();
             for target in targets {
@@ -130,7 +144,7 @@ impl Queue {
                     continue;
                 }
                 state.added.push(target.clone());
-                into.push(NewRecipient { address: target, original: Some(original.clone()) });
+                into.push(NewRecipient { address: target, original: Some(original.clone()), notify });
             }
             into
         })
@@ -158,5 +172,15 @@ impl Queue {
             step = step.with("retry_s", wait.as_secs());
         }
         self.trace_log.record(step);
+    }
+}
+
+/// What the sender wants to hear of a success, if anything (RFC 3461 §5.2, RFC 2852 §4.1.4.2).
+fn owed(notify: Notify, handover: Handover, options: &EnvelopeOptions) -> Option<Action> {
+    let traced = options.deliver_by.is_some_and(|by| by.trace) && notify != Notify::Never;
+    match handover {
+        Handover::Mailbox => notify.of_success().then_some(Action::Delivered),
+        Handover::Host => (notify.of_success() || traced).then_some(Action::Relayed),
+        Handover::DsnHost => traced.then_some(Action::Relayed),
     }
 }

@@ -17,6 +17,8 @@ pub struct Destination {
     pub hosts: Vec<MxHost>,
     pub port: u16,
     pub terms: Arc<Terms>,
+    /// The operator names these hosts, or DNSSEC vouches for their names.
+    pub secure: bool,
 }
 
 /// One host of a destination.
@@ -47,7 +49,11 @@ impl Destination {
             key.push_str(&format!("{rank}:{} ", host.name));
         }
         key.push_str(&port.to_string());
-        Destination { key: key.into(), hosts, port, terms }
+        Destination { key: key.into(), hosts, port, terms, secure: false }
+    }
+
+    pub fn secure(self, secure: bool) -> Self {
+        Destination { secure, ..self }
     }
 
     /// The addresses in the order of this attempt: by preference, equal ones shuffled (RFC 5321 §5.1), within

@@ -1,7 +1,7 @@
 //! The questions that routing asks DNS, and how their answers are told apart.
 //!
 //! "No such domain", "no such records" and "could not find out" lead to different fates of a mail, so they are
-//! three answers here and never one error. (Room is left for "secure" and "bogus" when DANE comes.)
+//! three answers here and never one error.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,8 +20,8 @@ pub struct Mx {
 /// What DNS says to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DnsAnswer<T> {
-    /// Not empty; may be kept for `ttl`.
-    Records { records: Vec<T>, ttl: Duration },
+    /// Not empty; may be kept for `ttl`. `secure`: the resolver, which we trust, has validated them (RFC 4035 §3.2.3).
+    Records { records: Vec<T>, ttl: Duration, secure: bool },
     /// The name does not exist (NXDOMAIN).
     NoSuchDomain,
     /// The name exists, without records of this type (NODATA).

@@ -109,7 +109,8 @@ impl HickoryLookup {
                 if records.is_empty() {
                     DnsAnswer::NoRecords
                 } else {
-                    DnsAnswer::Records { records, ttl: Duration::from_secs(ttl.into()) }
+                    let secure = found.message().metadata.authentic_data;
+                    DnsAnswer::Records { records, ttl: Duration::from_secs(ttl.into()), secure }
                 }
             }
             Ok(Err(error)) => negative(&error),
@@ -270,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn each_answer_is_what_dns_said() {
         let dns = resolver().await;
-        let DnsAnswer::Records { records, ttl } = dns.mx("beta.test").await else { panic!("no records") };
+        let DnsAnswer::Records { records, ttl, .. } = dns.mx("beta.test").await else { panic!("no records") };
         let shown: Vec<String> = records.iter().map(ToString::to_string).collect();
         assert_eq!(
             (shown, ttl.as_secs()),

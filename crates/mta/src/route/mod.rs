@@ -162,7 +162,7 @@ impl Router {
         } else {
             let name = Arc::from(host.to_string());
             let host = MxHost { preference: 0, name, addresses: vec![ip] };
-            Route::Hosts(Arc::new(Destination::new(vec![host], self.port, terms.clone())))
+            Route::Hosts(Arc::new(Destination::new(vec![host], self.port, terms.clone()).secure(true)))
         };
         Routed { route, questions: Vec::new(), ttl: Duration::ZERO }
     }

@@ -48,9 +48,12 @@ pub(super) async fn find(
     let answer = dns.mx(domain.ascii()).await;
     note(&mut questions, domain.ascii(), "MX", &answer, asked);
 
-    let (records, ttl) = match answer {
-        DnsAnswer::Records { records, ttl } => (records, ttl),
-        DnsAnswer::NoRecords => (vec![Mx { preference: 0, exchange: domain.ascii().into() }], Duration::MAX),
+    let (records, ttl, secure) = match answer {
+        DnsAnswer::Records { records, ttl, secure } => (records, ttl, secure),
+        // The domain is its own mail host: nobody could have put another name in its place.
+        DnsAnswer::NoRecords => {
+            (vec![Mx { preference: 0, exchange: domain.ascii().into() }], Duration::MAX, true)
+        }
         DnsAnswer::NoSuchDomain => {
             return rejected(questions, 550, (5, 1, 2), format!("the domain {domain} does not exist"));
         }
@@ -111,7 +114,7 @@ pub(super) async fn find(
     }
     // A host that could not be looked up now may be the better one: it is asked about again soon.
     let ttl = if failure.is_some() { NEGATIVE_TTL } else { ttl };
-    let destination = Destination::new(hosts, port, terms.clone());
+    let destination = Destination::new(hosts, port, terms.clone()).secure(secure);
     Routed { route: Route::Hosts(Arc::new(destination)), questions, ttl }
 }
 
@@ -126,7 +129,7 @@ pub(super) async fn find_host(dns: &dyn DnsLookup, host: &HostPort, terms: &Arc<
     match outcome {
         Addresses::Found { addresses, ttl } => {
             let hosts = vec![MxHost { preference: 0, name: host.host.as_str().into(), addresses }];
-            let destination = Destination::new(hosts, host.port, terms.clone());
+            let destination = Destination::new(hosts, host.port, terms.clone()).secure(true);
             Routed { route: Route::Hosts(Arc::new(destination)), questions, ttl }
         }
         Addresses::None => deferred(questions, format!("the host {host} of {} has no address", terms.name)),
@@ -161,7 +164,7 @@ async fn addresses(dns: &dyn DnsLookup, host: &str) -> (Vec<Question>, Addresses
     let mut failure = None;
     for answer in [a, aaaa] {
         match answer {
-            DnsAnswer::Records { records, ttl } => {
+            DnsAnswer::Records { records, ttl, .. } => {
                 addresses.extend(records);
                 least = least.min(ttl);
             }

@@ -17,7 +17,7 @@ struct Zone {
 }
 
 fn records<T>(records: Vec<T>) -> DnsAnswer<T> {
-    DnsAnswer::Records { records, ttl: Duration::from_secs(300) }
+    DnsAnswer::Records { records, ttl: Duration::from_secs(300), secure: false }
 }
 
 impl Zone {
@@ -43,13 +43,13 @@ impl DnsLookup for Zone {
     }
     async fn addresses(&self, host: &str, family: Family) -> DnsAnswer<IpAddr> {
         match self.hosts.get(host) {
-            Some(DnsAnswer::Records { records: all, ttl }) => {
+            Some(DnsAnswer::Records { records: all, ttl, secure }) => {
                 let fitting: Vec<IpAddr> =
                     all.iter().copied().filter(|ip| ip.is_ipv6() == (family == Family::Aaaa)).collect();
                 if fitting.is_empty() {
                     DnsAnswer::NoRecords
                 } else {
-                    DnsAnswer::Records { records: fitting, ttl: *ttl }
+                    DnsAnswer::Records { records: fitting, ttl: *ttl, secure: *secure }
                 }
             }
             Some(other) => other.clone(),

@@ -59,6 +59,18 @@ impl Terms {
         }
     }
 
+    /// The same, but never without TLS and a certificate that we trust (RFC 8689 §4.2.1).
+    pub fn with_tls_alone(&self) -> Self {
+        Terms {
+            name: format!("{}, REQUIRETLS", self.name).into(),
+            protocol: self.protocol,
+            tls: Some(TlsPolicy::Require),
+            credentials: self.credentials.clone(),
+            connections_max: self.connections_max,
+            pace: self.pace,
+        }
+    }
+
     fn of(number: usize, rule: &Transport) -> Result<Self, RuleError> {
         let protocol = match rule.via {
             Via::Host(protocol, _) => protocol,

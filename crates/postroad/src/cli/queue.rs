@@ -93,6 +93,7 @@ impl Selection {
             domain: self.domain.clone().unwrap_or_default(),
             state: state.into(),
             all: self.all,
+            ..Default::default()
         })
     }
 }

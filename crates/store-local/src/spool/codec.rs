@@ -13,7 +13,9 @@
 use postroad_store::spool::{
     Attempt, Change, Micros, NewRecipient, Order, QueuedMessage, QueuedRecipient, RecipientState,
 };
-use postroad_types::{BodyKind, EnhancedCode, QueueId, Reply, TraceId};
+use postroad_types::{
+    BodyKind, ByMode, DeliverBy, EnhancedCode, EnvelopeOptions, Notify, QueueId, Reply, Ret, TraceId,
+};
 
 /// Where octets of a body lie: in the payload of one record, behind `skip` others, up to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ pub(crate) fn encode_message(message: &QueuedMessage, version: u32, body: &BodyP
     });
     to.push(u8::from(message.smtputf8) | u8::from(message.warned) << 1);
     put_optional_text(&mut to, message.envelope_id.as_deref());
+    put_options(&mut to, &message.options);
     put_u64(&mut to, message.size_octets);
     put_i64(&mut to, message.accepted_at);
     put_i64(&mut to, message.expires_at);
@@ -64,6 +67,8 @@ pub(crate) fn encode_message(message: &QueuedMessage, version: u32, body: &BodyP
     for recipient in &message.recipients {
         put_text(&mut to, &recipient.address.to_string());
         put_optional_text(&mut to, recipient.original.as_deref());
+        put_notify(&mut to, recipient.notify);
+        put_optional_text(&mut to, recipient.route.as_deref());
         to.push(match recipient.state {
             RecipientState::Waiting => 0,
             RecipientState::Held => 1,
@@ -98,7 +103,7 @@ pub(crate) fn encode_message(message: &QueuedMessage, version: u32, body: &BodyP
 }
 
 /// Message, version, where its body lies, and the octets in front of an inline body.
-pub(crate) fn decode_message(payload: &[u8]) -> Decoded<(QueuedMessage, u32, BodyPlace, u32)> {
+pub(crate) fn decode_message(payload: &[u8], format: u32) -> Decoded<(QueuedMessage, u32, BodyPlace, u32)> {
     let mut from = Reader(payload);
     let length = from.u32()?;
     let mut from = Reader(from.take(length as usize)?);
@@ -114,6 +119,7 @@ pub(crate) fn decode_message(payload: &[u8]) -> Decoded<(QueuedMessage, u32, Bod
     };
     let flags = from.u8()?;
     let envelope_id = from.optional_text()?;
+    let options = if format < 2 { EnvelopeOptions::default() } else { from.options()? };
     let (size_octets, accepted_at, expires_at) = (from.u64()?, from.i64()?, from.i64()?);
     let count = from.u32()?;
     let mut recipients = Vec::new();
@@ -121,6 +127,8 @@ pub(crate) fn decode_message(payload: &[u8]) -> Decoded<(QueuedMessage, u32, Bod
         recipients.push(QueuedRecipient {
             address: from.parsed()?,
             original: from.optional_text()?,
+            notify: if format < 2 { Notify::Unsaid } else { from.notify()? },
+            route: if format < 2 { None } else { from.optional_text()?.map(String::into_boxed_str) },
             state: match from.u8()? {
                 0 => RecipientState::Waiting,
                 1 => RecipientState::Held,
@@ -157,6 +165,7 @@ pub(crate) fn decode_message(payload: &[u8]) -> Decoded<(QueuedMessage, u32, Bod
         body,
         smtputf8: flags & 1 != 0,
         envelope_id,
+        options,
         size_octets,
         accepted_at,
         expires_at,
@@ -195,15 +204,20 @@ pub(crate) fn encode_changes(id: &QueueId, version: u32, changes: &[Change]) -> 
                 for new in into {
                     put_text(&mut to, &new.address.to_string());
                     put_optional_text(&mut to, new.original.as_deref());
+                    put_notify(&mut to, new.notify);
                 }
             }
             Change::Warned => put_at(&mut to, 5, 0),
+            Change::Wait { index, next_attempt_at } => {
+                put_at(&mut to, 6, *index);
+                put_i64(&mut to, *next_attempt_at);
+            }
         }
     }
     to
 }
 
-pub(crate) fn decode_changes(payload: &[u8]) -> Decoded<(QueueId, u32, Vec<Change>)> {
+pub(crate) fn decode_changes(payload: &[u8], format: u32) -> Decoded<(QueueId, u32, Vec<Change>)> {
     let mut from = Reader(payload);
     let (id, version, count) = (from.id()?, from.u32()?, from.u32()?);
     let mut changes = Vec::new();
@@ -219,33 +233,80 @@ pub(crate) fn decode_changes(payload: &[u8]) -> Decoded<(QueueId, u32, Vec<Chang
                 let (attempt, next_attempt_at) = (from.attempt()?, from.i64()?);
                 let mut into = Vec::new();
                 for _ in 0..from.u32()? {
-                    into.push(NewRecipient { address: from.parsed()?, original: from.optional_text()? });
+                    let (address, original) = (from.parsed()?, from.optional_text()?);
+                    let notify = if format < 2 { Notify::Unsaid } else { from.notify()? };
+                    into.push(NewRecipient { address, original, notify });
                 }
                 Change::Expand { index, attempt, into, next_attempt_at }
             }
             5 => Change::Warned,
+            6 if format >= 2 => Change::Wait { index, next_attempt_at: from.i64()? },
             _ => return Err(Malformed),
         });
     }
     Ok((id, version, changes))
 }
 
-const ORDERS: [Order; 5] = [Order::Hold, Order::Release, Order::Retry, Order::Remove, Order::Expire];
-
-pub(crate) fn encode_order(id: &QueueId, version: u32, order: Order, now: Micros) -> Vec<u8> {
+pub(crate) fn encode_order(id: &QueueId, version: u32, order: &Order, now: Micros) -> Vec<u8> {
     let mut to = Vec::with_capacity(32);
     put_id(&mut to, id);
     put_u32(&mut to, version);
-    to.push(ORDERS.iter().position(|known| *known == order).unwrap_or_default() as u8);
+    to.push(match order {
+        Order::Hold => 0,
+        Order::Release => 1,
+        Order::Retry => 2,
+        Order::Remove => 3,
+        Order::Expire => 4,
+        Order::Reroute(_) => 5,
+    });
     put_i64(&mut to, now);
+    if let Order::Reroute(route) = order {
+        put_optional_text(&mut to, route.as_deref());
+    }
     to
 }
 
-pub(crate) fn decode_order(payload: &[u8]) -> Decoded<(QueueId, u32, Order, Micros)> {
+pub(crate) fn decode_order(payload: &[u8], format: u32) -> Decoded<(QueueId, u32, Order, Micros)> {
     let mut from = Reader(payload);
-    let (id, version, order) = (from.id()?, from.u32()?, from.u8()?);
-    let order = ORDERS.get(usize::from(order)).ok_or(Malformed)?;
-    Ok((id, version, *order, from.i64()?))
+    let (id, version, kind, now) = (from.id()?, from.u32()?, from.u8()?, from.i64()?);
+    let order = match kind {
+        0 => Order::Hold,
+        1 => Order::Release,
+        2 => Order::Retry,
+        3 => Order::Remove,
+        4 => Order::Expire,
+        5 if format >= 2 => Order::Reroute(from.optional_text()?.map(String::into_boxed_str)),
+        _ => return Err(Malformed),
+    };
+    Ok((id, version, order, now))
+}
+
+fn put_options(to: &mut Vec<u8>, options: &EnvelopeOptions) {
+    let ret = match options.ret {
+        None => 0,
+        Some(Ret::Full) => 1,
+        Some(Ret::Headers) => 2,
+    };
+    to.push(ret | u8::from(options.require_tls) << 2);
+    to.extend_from_slice(&options.priority.to_le_bytes());
+    to.push(
+        options
+            .deliver_by
+            .map_or(0, |by| 1 | u8::from(by.mode == ByMode::Notify) << 1 | u8::from(by.trace) << 2),
+    );
+    if let Some(by) = options.deliver_by {
+        put_i64(to, by.at);
+    }
+}
+
+fn put_notify(to: &mut Vec<u8>, notify: Notify) {
+    to.push(match notify {
+        Notify::Unsaid => 0,
+        Notify::Never => 1,
+        Notify::On { success, failure, delay } => {
+            0x80 | u8::from(success) | u8::from(failure) << 1 | u8::from(delay) << 2
+        }
+    });
 }
 
 fn put_u32(to: &mut Vec<u8>, value: u32) {
@@ -327,6 +388,37 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_le_bytes)
     }
 
+    fn options(&mut self) -> Decoded<EnvelopeOptions> {
+        let (flags, [priority], by) = (self.u8()?, self.array()?, self.u8()?);
+        let ret = match flags & 3 {
+            0 => None,
+            1 => Some(Ret::Full),
+            2 => Some(Ret::Headers),
+            _ => return Err(Malformed),
+        };
+        let deliver_by = match by {
+            0 => None,
+            1..8 => {
+                let mode = if by & 2 == 0 { ByMode::Return } else { ByMode::Notify };
+                Some(DeliverBy { at: self.i64()?, mode, trace: by & 4 != 0 })
+            }
+            _ => return Err(Malformed),
+        };
+        let priority = i8::from_le_bytes([priority]);
+        Ok(EnvelopeOptions { ret, require_tls: flags & 4 != 0, priority, deliver_by })
+    }
+
+    fn notify(&mut self) -> Decoded<Notify> {
+        match self.u8()? {
+            0 => Ok(Notify::Unsaid),
+            1 => Ok(Notify::Never),
+            on @ 0x80..0x88 => {
+                Ok(Notify::On { success: on & 1 != 0, failure: on & 2 != 0, delay: on & 4 != 0 })
+            }
+            _ => Err(Malformed),
+        }
+    }
+
     fn id(&mut self) -> Decoded<QueueId> {
         let octets = self.take(ID_OCTETS)?;
         std::str::from_utf8(octets).ok().and_then(|text| text.parse().ok()).ok_or(Malformed)
@@ -358,6 +450,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::frame::VERSION;
     use postroad_types::ReversePath;
     use proptest::prelude::*;
 
@@ -381,6 +474,13 @@ mod tests {
             attempts: n as u32,
             next_attempt_at: i64::MIN + n as i64,
             last: (n % 4 == 1).then(attempt),
+            notify: [
+                Notify::Unsaid,
+                Notify::Never,
+                Notify::On { success: true, failure: false, delay: true },
+                Notify::On { success: false, failure: true, delay: false },
+            ][n % 4],
+            route: (n % 6 == 1).then(|| "smtp://relay.test:25".into()),
         };
         QueuedMessage {
             id: QueueId::new(77, 5),
@@ -389,6 +489,16 @@ mod tests {
             body,
             smtputf8: recipients.is_multiple_of(2),
             envelope_id: recipients.is_multiple_of(3).then(|| "id".into()),
+            options: EnvelopeOptions {
+                ret: [None, Some(Ret::Full), Some(Ret::Headers)][recipients % 3],
+                require_tls: recipients.is_multiple_of(2),
+                priority: recipients as i8 - 9,
+                deliver_by: (recipients > 5).then_some(DeliverBy {
+                    at: -7,
+                    mode: if recipients > 10 { ByMode::Return } else { ByMode::Notify },
+                    trace: recipients > 20,
+                }),
+            },
             size_octets: u64::MAX,
             accepted_at: 3,
             expires_at: i64::MAX,
@@ -413,7 +523,7 @@ mod tests {
                 let mut payload = encode_message(&message, 12, &place);
                 let skip = payload.len() as u32;
                 payload.extend_from_slice(b"the body");
-                assert_eq!(decode_message(&payload), Ok((message, 12, place, skip)));
+                assert_eq!(decode_message(&payload, VERSION), Ok((message, 12, place, skip)));
             }
         }
     }
@@ -421,7 +531,11 @@ mod tests {
     #[test]
     fn changes_and_orders_come_back_as_they_were() {
         let id = QueueId::new(1, 2);
-        let new = |text: &str| NewRecipient { address: text.parse().unwrap(), original: None };
+        let new = |text: &str| NewRecipient {
+            address: text.parse().unwrap(),
+            original: None,
+            notify: Notify::Never,
+        };
         let changes = vec![
             Change::Done { index: 0, attempt: attempt() },
             Change::Defer { index: 1, attempt: attempt(), next_attempt_at: 8 },
@@ -436,19 +550,32 @@ mod tests {
             Change::Warned,
         ];
         let payload = encode_changes(&id, 4, &changes);
-        assert_eq!(decode_changes(&payload), Ok((id.clone(), 4, changes)));
-        for order in ORDERS {
-            assert_eq!(decode_order(&encode_order(&id, 9, order, 55)), Ok((id.clone(), 9, order, 55)));
+        assert_eq!(decode_changes(&payload, VERSION), Ok((id.clone(), 4, changes)));
+        let reroute = |route: Option<&str>| Order::Reroute(route.map(Into::into));
+        for order in [
+            Order::Hold,
+            Order::Release,
+            Order::Retry,
+            Order::Remove,
+            Order::Expire,
+            reroute(None),
+            reroute(Some("lmtp://[::1]:24")),
+        ] {
+            let octets = encode_order(&id, 9, &order, 55);
+            assert_eq!(decode_order(&octets, VERSION), Ok((id.clone(), 9, order, 55)));
         }
     }
 
     proptest! {
         #[test]
         fn no_octets_upset_the_readers(octets in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..600) {
-            let _ = (decode_message(&octets), decode_changes(&octets), decode_order(&octets));
+            for format in 1..=VERSION {
+                let _ = (decode_message(&octets, format), decode_changes(&octets, format));
+                let _ = decode_order(&octets, format);
+            }
             let whole = encode_message(&message(3, BodyKind::SevenBit), 1, &BodyPlace::Inline);
             if cut < whole.len() {
-                prop_assert!(decode_message(&whole[..cut]).is_err());
+                prop_assert!(decode_message(&whole[..cut], VERSION).is_err());
             }
         }
     }

@@ -22,8 +22,13 @@
 
 use crc32fast::Hasher;
 
-/// Version of the format that is written, and the newest that is read.
-pub(crate) const VERSION: u32 = 1;
+/// Version of the format that is written, and the newest that is read; all older ones are.
+///
+/// | version | since then |
+/// | --- | --- |
+/// | 1 | |
+/// | 2 | messages have options, recipients NOTIFY and a route; orders may have a text |
+pub(crate) const VERSION: u32 = 2;
 /// Where records begin.
 pub(crate) const SEGMENT_HEADER_OCTETS: usize = 4096;
 const SECOND_COPY: usize = 2048;
@@ -59,6 +64,8 @@ impl Kind {
 /// What stands at a segment's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// Of its records.
+    pub(crate) version: u32,
     pub(crate) number: u32,
     pub(crate) run: u32,
     /// The file held other records before, and its tail still may.
@@ -79,7 +86,7 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(SEGMENT_FIELDS + 4);
         copy.extend_from_slice(SEGMENT_MAGIC);
-        for field in [VERSION, self.number, self.run, u32::from(self.recycled)] {
+        for field in [self.version, self.number, self.run, u32::from(self.recycled)] {
             copy.extend_from_slice(&field.to_le_bytes());
         }
         copy.extend_from_slice(&self.salt.to_le_bytes());
@@ -105,12 +112,12 @@ impl SegmentHeader {
         if !fields.starts_with(SEGMENT_MAGIC) || word(SEGMENT_FIELDS)? != crc32fast::hash(fields) {
             return Err(BadHeader::Unreadable);
         }
-        match word(8)? {
-            VERSION => {}
-            version => return Err(BadHeader::Version(version)),
+        let version = word(8)?;
+        if !(1..=VERSION).contains(&version) {
+            return Err(BadHeader::Version(version));
         }
         let salt = u64::from(word(24)?) | u64::from(word(28)?) << 32;
-        Ok(SegmentHeader { number: word(12)?, run: word(16)?, recycled: word(20)? != 0, salt })
+        Ok(SegmentHeader { version, number: word(12)?, run: word(16)?, recycled: word(20)? != 0, salt })
     }
 }
 
@@ -273,7 +280,7 @@ mod tests {
     use proptest::prelude::*;
 
     const HEADER: SegmentHeader =
-        SegmentHeader { number: 3, run: 2, recycled: false, salt: 0x1234_5678_9abc };
+        SegmentHeader { version: VERSION, number: 3, run: 2, recycled: false, salt: 0x1234_5678_9abc };
 
     fn put(segment: &mut Vec<u8>, header: &SegmentHeader, kind: Kind, payload: &[u8]) {
         let at = segment.len() as u32;

@@ -309,8 +309,8 @@ impl Spool for LogSpool {
         Ok(self.page(filter, after, limit).await)
     }
 
-    async fn destinations(&self) -> Result<Vec<DestinationCount>, StoreError> {
-        let mut tally = DestinationTally::default();
+    async fn destinations(&self, now: Micros) -> Result<Vec<DestinationCount>, StoreError> {
+        let mut tally = DestinationTally::new(now);
         let mut after = None;
         loop {
             after = self.shared.state().table.tally(&mut tally, after.as_ref());

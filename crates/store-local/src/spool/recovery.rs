@@ -141,7 +141,7 @@ impl Replay {
             Found::Record { at, header: record, payload } => {
                 read.durable = read.durable.max(record.durable);
                 read.sealed |= record.kind == Kind::Seal;
-                if self.record(header.number, at, &record, payload).is_err() {
+                if self.record(&header, at, &record, payload).is_err() {
                     self.malformed.push((header.number, at, record.length));
                 }
             }
@@ -158,28 +158,29 @@ impl Replay {
 
     fn record(
         &mut self,
-        segment: u32,
+        header: &SegmentHeader,
         at: u32,
         record: &RecordHeader,
         payload: &[u8],
     ) -> Result<(), codec::Malformed> {
+        let (segment, format) = (header.number, header.version);
         match record.kind {
             Kind::Chunk => {
                 self.bodies.insert((segment, at));
             }
-            Kind::Message => self.message(segment, at, record, payload)?,
+            Kind::Message => self.message(header, at, record, payload)?,
             Kind::Changes => {
-                let (id, version, changes) = codec::decode_changes(payload)?;
+                let (id, version, changes) = codec::decode_changes(payload, format)?;
                 if self.follows(&id, version) {
                     let outcome = self.table.apply_changes(&id, changes);
                     self.changed(&id, outcome);
                 }
             }
             Kind::Order => {
-                let (id, version, order, now) = codec::decode_order(payload)?;
+                let (id, version, order, now) = codec::decode_order(payload, format)?;
                 // What an operator removed stays away, whatever was lost before.
                 if order == Order::Remove || self.follows(&id, version) {
-                    let outcome = self.table.apply_order(&id, order, now);
+                    let outcome = self.table.apply_order(&id, &order, now);
                     self.changed(&id, outcome);
                 }
             }
@@ -190,12 +191,13 @@ impl Replay {
 
     fn message(
         &mut self,
-        segment: u32,
+        header: &SegmentHeader,
         at: u32,
         record: &RecordHeader,
         payload: &[u8],
     ) -> Result<(), codec::Malformed> {
-        let (message, version, place, skip) = codec::decode_message(payload)?;
+        let segment = header.number;
+        let (message, version, place, skip) = codec::decode_message(payload, header.version)?;
         let extents: Box<[Extent]> = match place {
             BodyPlace::Inline => {
                 self.bodies.insert((segment, at));

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::Disk;
-use super::frame::SegmentHeader;
+use super::frame::{SegmentHeader, VERSION};
 use super::state::{Segment, file_name};
 
 /// The file kept for reuse.
@@ -82,7 +82,8 @@ impl Stock {
         };
         // From here on the number is used up, whatever happens: a name is never given twice.
         shelf.next += 1;
-        let header = SegmentHeader { number, run: shelf.run, recycled, salt: rand::random() };
+        let header =
+            SegmentHeader { version: VERSION, number, run: shelf.run, recycled, salt: rand::random() };
         let finished = file.write_at(0, &header.encode()).and_then(|()| file.sync());
         if let Err(error) = finished.and_then(|()| self.disk.sync_directory()) {
             // Room is given back; if that fails too, the next start removes the file.

@@ -286,10 +286,10 @@ impl Writer {
                 (page.found.into_iter().map(versioned).collect::<Vec<_>>(), page.rest)
             };
             for (id, version) in &found {
-                let payload = codec::encode_order(id, version + 1, order, now);
+                let payload = codec::encode_order(id, version + 1, &order, now);
                 self.append(Kind::Order, &[&payload], frame::payload_crc(&[&payload]))?;
                 self.concerned.push(id.clone());
-                self.steps.push(Step::Order { id: id.clone(), order, now });
+                self.steps.push(Step::Order { id: id.clone(), order: order.clone(), now });
             }
             self.write_group();
             if self.refused_groups != refused_before {
@@ -424,7 +424,7 @@ impl Writer {
             };
             let (kind, payload) = match &stands {
                 Some((payload, _)) => (Kind::Message, payload.clone()),
-                None => (Kind::Order, codec::encode_order(&id, 0, Order::Remove, 0)),
+                None => (Kind::Order, codec::encode_order(&id, 0, &Order::Remove, 0)),
             };
             let (segment, _) =
                 self.put(kind, &[&payload], payload.len() as u32, frame::payload_crc(&[&payload]))?;
@@ -494,7 +494,7 @@ impl Writer {
                         answers.push(answer);
                     }
                     Step::Order { id, order, now } => {
-                        let outcome = state.table.apply_order(&id, order, now);
+                        let outcome = state.table.apply_order(&id, &order, now);
                         self.shared.settle(&mut state, &id, outcome);
                     }
                     Step::Chunk { extent, answer } => {

@@ -86,8 +86,8 @@ impl<S: Spool> Spool for FaultySpool<S> {
         self.plan.run("list", self.inner.list(filter, after, limit)).await
     }
 
-    async fn destinations(&self) -> Result<Vec<DestinationCount>, StoreError> {
-        self.plan.run("destinations", self.inner.destinations()).await
+    async fn destinations(&self, now: Micros) -> Result<Vec<DestinationCount>, StoreError> {
+        self.plan.run("destinations", self.inner.destinations(now)).await
     }
 
     async fn order(&self, filter: &Filter, order: Order, now: Micros) -> Result<Vec<QueueId>, StoreError> {
@@ -163,6 +163,7 @@ mod tests {
             body: postroad_types::BodyKind::SevenBit,
             smtputf8: false,
             envelope_id: None,
+            options: Default::default(),
             accepted_at: 0,
             expires_at: 9,
             first_attempt_at: 0,

@@ -148,8 +148,8 @@ impl Spool for MemorySpool {
         Ok(found)
     }
 
-    async fn destinations(&self) -> Result<Vec<DestinationCount>, StoreError> {
-        let mut tally = DestinationTally::default();
+    async fn destinations(&self, now: Micros) -> Result<Vec<DestinationCount>, StoreError> {
+        let mut tally = DestinationTally::new(now);
         let mut after = None;
         loop {
             after = self.shared.table().tally(&mut tally, after.as_ref());
@@ -166,7 +166,7 @@ impl Spool for MemorySpool {
             let mut table = self.shared.table();
             let page = table.page_of_ids(filter, after.as_ref());
             for id in page.found {
-                if let Some(outcome) = table.apply_order(&id, order, now) {
+                if let Some(outcome) = table.apply_order(&id, &order, now) {
                     self.shared.tell_outcome(&id, &outcome);
                     obeyed.push(id);
                 }

@@ -11,7 +11,9 @@ pub(super) fn check(message: &QueuedMessage, changes: &[Change]) -> Result<(), S
     for change in changes {
         let (index, ends, adds) = match change {
             Change::Done { index, .. } | Change::Bounced { index } => (*index, true, 0),
-            Change::Defer { index, .. } | Change::Fail { index, .. } => (*index, false, 0),
+            Change::Defer { index, .. } | Change::Wait { index, .. } | Change::Fail { index, .. } => {
+                (*index, false, 0)
+            }
             Change::Expand { index, into, .. } => (*index, true, into.len()),
             Change::Warned => continue,
         };
@@ -48,6 +50,13 @@ pub(super) fn apply(message: &mut QueuedMessage, changes: Vec<Change>) {
                     }
                 }
             }
+            Change::Wait { index, next_attempt_at } => {
+                if let Some(recipient) = unfinished(message, index)
+                    && recipient.state == RecipientState::Waiting
+                {
+                    recipient.next_attempt_at = next_attempt_at;
+                }
+            }
             Change::Bounced { index } => {
                 if let Some(recipient) = unfinished(message, index) {
                     recipient.state = RecipientState::Bounced;
@@ -58,6 +67,8 @@ pub(super) fn apply(message: &mut QueuedMessage, changes: Vec<Change>) {
                     message.recipients.extend(into.into_iter().map(|new| QueuedRecipient {
                         address: new.address,
                         original: new.original,
+                        notify: new.notify,
+                        route: None,
                         state: RecipientState::Waiting,
                         attempts: 0,
                         next_attempt_at,
@@ -71,9 +82,9 @@ pub(super) fn apply(message: &mut QueuedMessage, changes: Vec<Change>) {
 }
 
 /// Carries out every order but [`Order::Remove`], which is about the message's place, not its content.
-pub(super) fn obey(message: &mut QueuedMessage, order: Order, now: Micros) {
+pub(super) fn obey(message: &mut QueuedMessage, order: &Order, now: Micros) {
     use RecipientState::{Held, Waiting};
-    if order == Order::Expire {
+    if *order == Order::Expire {
         message.expires_at = message.expires_at.min(now);
     }
     for recipient in &mut message.recipients {
@@ -84,6 +95,12 @@ pub(super) fn obey(message: &mut QueuedMessage, order: Order, now: Micros) {
                 recipient.next_attempt_at = now;
             }
             (Order::Retry, Waiting) => recipient.next_attempt_at = now,
+            (Order::Reroute(route), Waiting | Held) => {
+                recipient.route.clone_from(route);
+                if recipient.state == Waiting {
+                    recipient.next_attempt_at = now;
+                }
+            }
             _ => {}
         }
     }

@@ -34,6 +34,8 @@ pub fn admit(id: QueueId, envelope: NewEnvelope, size_octets: u64) -> Result<Que
     let recipient = |new: crate::spool::NewRecipient| QueuedRecipient {
         address: new.address,
         original: new.original,
+        notify: new.notify,
+        route: None,
         state: RecipientState::Waiting,
         attempts: 0,
         next_attempt_at: envelope.first_attempt_at,
@@ -46,6 +48,7 @@ pub fn admit(id: QueueId, envelope: NewEnvelope, size_octets: u64) -> Result<Que
         body: envelope.body,
         smtputf8: envelope.smtputf8,
         envelope_id: envelope.envelope_id,
+        options: envelope.options,
         size_octets,
         accepted_at: envelope.accepted_at,
         expires_at: envelope.expires_at,

@@ -176,9 +176,9 @@ impl<S> QueueTable<S> {
     }
 
     /// Carries out an order on one message. `None`: not there.
-    pub fn apply_order(&mut self, id: &QueueId, order: Order, now: Micros) -> Option<Outcome<S>> {
+    pub fn apply_order(&mut self, id: &QueueId, order: &Order, now: Micros) -> Option<Outcome<S>> {
         let key = Key::from(id);
-        if order == Order::Remove {
+        if *order == Order::Remove {
             return self.take(key).map(|entry| Outcome::Gone(entry.stored));
         }
         self.alter(key, |message| change::obey(message, order, now))

@@ -76,6 +76,7 @@ impl Transaction {
                 Obstacle::NoEightBitMime | Obstacle::NoBinaryMime => (554, EnhancedCode::new(5, 6, 3)),
                 // RFC 8689 §4.2.1.
                 Obstacle::NoRequireTls => (550, EnhancedCode::new(5, 7, 30)),
+                Obstacle::NoDeliverBy => (554, EnhancedCode::new(5, 3, 3)),
                 Obstacle::TooManyRecipients(_) => (452, EnhancedCode::new(4, 5, 3)),
                 Obstacle::NoSmtputf8 => (553, EnhancedCode::new(5, 6, 7)),
                 Obstacle::TooLarge(_) => (552, EnhancedCode::new(5, 3, 4)),
@@ -161,6 +162,8 @@ impl Client {
             Some(Obstacle::NoBinaryMime)
         } else if message.require_tls && !(self.tls && has.require_tls) {
             Some(Obstacle::NoRequireTls)
+        } else if !has.deliver_by && message.deliver_by.is_some_and(|by| by.mode == ByMode::Return) {
+            Some(Obstacle::NoDeliverBy)
         } else if !has.smtputf8 && (message.smtputf8 || message.reverse_path.address().is_some_and(utf8)) {
             Some(Obstacle::NoSmtputf8)
         } else if let Some(Some(most)) = has.size

@@ -145,6 +145,8 @@ pub enum Obstacle {
     NoRequireTls,
     #[error("the server takes {0} recipients at a time")]
     TooManyRecipients(usize),
+    #[error("the message is to be returned when its time is over and the server does not offer DELIVERBY")]
+    NoDeliverBy,
     #[error("the message needs SMTPUTF8 and the server does not offer it")]
     NoSmtputf8,
     #[error("the server takes messages up to {0} octets, and this one is larger")]

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_service::{SystemClock, TraceLog};
-use postroad_types::{BodyKind, DeliveryResult, TraceId};
+use postroad_types::{Address, BodyKind, DeliveryResult, TraceId};
 use postroad_wire_smtp::client::Timeouts;
 
 use super::{Settings, SmtpRelay, TlsTrust};
-use crate::consignment::{Consignment, Relay, Report};
+use crate::consignment::{Consignment, Recipient, Relay, Report};
 use crate::queue::Contact;
 use crate::route::{Destination, MxHost, Terms, TlsPolicy};
 use crate::testing::content;
@@ -41,10 +41,11 @@ fn message(to: &[&str], octets: &str) -> Consignment {
         id: content.id.clone(),
         trace: TraceId::random(),
         reverse_path: "ann@a.test".parse().unwrap(),
-        recipients: to.iter().map(|to| to.parse().unwrap()).collect(),
+        recipients: to.iter().map(|to| Recipient::from(to.parse::<Address>().unwrap())).collect(),
         body: BodyKind::SevenBit,
         smtputf8: false,
         envelope_id: None,
+        options: Default::default(),
         accepted_at: 0,
         content,
     }
@@ -62,6 +63,7 @@ fn to(hosts: &[(&str, SocketAddr)]) -> Destination {
         hosts: hosts.iter().enumerate().map(host).collect(),
         port: hosts.first().map_or(0, |(_, address)| address.port()),
         terms: Arc::new(Terms::usual()),
+        secure: false,
     }
 }
 

@@ -57,6 +57,7 @@ fn envelope(now: i64, recipients: usize) -> NewEnvelope {
         body: BodyKind::SevenBit,
         smtputf8: false,
         envelope_id: None,
+        options: Default::default(),
         accepted_at: now,
         expires_at: i64::MAX,
         first_attempt_at: now,
@@ -203,7 +204,7 @@ impl Scene {
             .collect();
         let Some(id) = known.into_iter().min().cloned() else { return };
         let filter = Filter { ids: vec![id.clone()], ..Filter::default() };
-        let outcome = spool.order(&filter, order, self.now).await.is_ok();
+        let outcome = spool.order(&filter, order.clone(), self.now).await.is_ok();
         self.stepped(spool, &id, outcome, order == Order::Remove).await;
     }
 

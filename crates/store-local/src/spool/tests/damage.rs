@@ -30,6 +30,7 @@ async fn accept(spool: &LogSpool, octets: &[u8]) -> Result<QueueId, StoreError> 
         body: BodyKind::SevenBit,
         smtputf8: false,
         envelope_id: None,
+        options: Default::default(),
         accepted_at: 1,
         expires_at: i64::MAX,
         first_attempt_at: 1,

@@ -46,6 +46,7 @@ async fn the_process_to_be_killed() {
                     body: BodyKind::SevenBit,
                     smtputf8: false,
                     envelope_id: None,
+                    options: Default::default(),
                     accepted_at: sender,
                     expires_at: i64::MAX,
                     first_attempt_at: sender,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use postroad_types::Notify;
 
 use super::{START, accept, address, body, envelope, nothing_due, octets};
 use crate::error::StoreError;
@@ -13,11 +14,14 @@ pub(super) async fn a_committed_message_is_there(spool: Arc<dyn Spool>) {
     wanted.recipients.push(NewRecipient {
         address: address("\"c d\"@[192.0.2.7]"),
         original: Some("rfc822;carol@beta.test".into()),
+        notify: Notify::On { success: true, failure: true, delay: false },
     });
     let id = accept(&spool, b"Subject: x\r\n\r\nbody\r\n", wanted.clone()).await;
     let recipient = |new: &NewRecipient| QueuedRecipient {
         address: new.address.clone(),
         original: new.original.clone(),
+        notify: new.notify,
+        route: None,
         state: RecipientState::Waiting,
         attempts: 0,
         next_attempt_at: START,
@@ -30,6 +34,7 @@ pub(super) async fn a_committed_message_is_there(spool: Arc<dyn Spool>) {
         body: wanted.body,
         smtputf8: wanted.smtputf8,
         envelope_id: wanted.envelope_id,
+        options: wanted.options,
         size_octets: 20,
         accepted_at: wanted.accepted_at,
         expires_at: wanted.expires_at,

@@ -31,7 +31,7 @@ async fn messages_and_their_states_are_there_again(ground: Box<dyn Ground>) {
     let small = accept(&spool, b"small", envelope(&["b@b.test"])).await;
     let leases = spool.lease(START, 10, START + SECOND).await.unwrap();
     let lease = leases.iter().find(|lease| lease.message.id == big).unwrap();
-    let into = vec![NewRecipient { address: address("e@e.test"), original: Some("team@d.test".into()) }];
+    let into = vec![NewRecipient { original: Some("team@d.test".into()), ..address("e@e.test").into() }];
     let changes = vec![
         Change::Done { index: 0, attempt: attempt(START, 250) },
         Change::Fail { index: 1, attempt: attempt(START, 550) },

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postroad_types::{Address, BodyKind, EnhancedCode, QueueId, Reply, TraceId};
+use postroad_types::{
+    Address, BodyKind, ByMode, DeliverBy, EnhancedCode, EnvelopeOptions, QueueId, Reply, Ret, TraceId,
+};
 
 use crate::spool::{Attempt, Lease, Micros, NewEnvelope, QueuedMessage, RecipientState, Spool, SpoolEvent};
 
@@ -53,6 +55,7 @@ where
     orders::a_retry_makes_mail_due(fresh().await).await;
     orders::removed_mail_is_gone_and_its_lease_stale(fresh().await).await;
     orders::expired_by_order_is_due_at_once(fresh().await).await;
+    orders::an_operators_route_is_kept(fresh().await).await;
     orders::filters_must_fit_in_all_they_name(fresh().await).await;
     orders::lists_go_page_by_page(fresh().await).await;
     orders::destinations_are_counted(fresh().await).await;
@@ -71,6 +74,12 @@ fn envelope(recipients: &[&str]) -> NewEnvelope {
         body: BodyKind::EightBitMime,
         smtputf8: true,
         envelope_id: Some("QQ314159".into()),
+        options: EnvelopeOptions {
+            ret: Some(Ret::Headers),
+            require_tls: true,
+            priority: -4,
+            deliver_by: Some(DeliverBy { at: START + SECOND, mode: ByMode::Notify, trace: true }),
+        },
         accepted_at: START,
         expires_at: EXPIRY,
         first_attempt_at: START,

@@ -66,6 +66,24 @@ pub(super) async fn expired_by_order_is_due_at_once(spool: Arc<dyn Spool>) {
     assert_eq!((lease.message.id, lease.message.expires_at), (id, START + 3));
 }
 
+pub(super) async fn an_operators_route_is_kept(spool: Arc<dyn Spool>) {
+    let id = accept(&spool, b"x", envelope(&["b@b.test", "c@c.test"])).await;
+    let lease = lease_one(&spool, START).await;
+    let done = Change::Done { index: 0, attempt: attempt(START, 250) };
+    let defer =
+        Change::Defer { index: 1, attempt: attempt(START, 451), next_attempt_at: START + 60 * SECOND };
+    spool.record(&id, lease.token, vec![done, defer]).await.unwrap();
+    spool.release(&id, lease.token).await.unwrap();
+    let reroute = |route: Option<&str>| Order::Reroute(route.map(Into::into));
+    let ordered = spool.order(&by_id(&id), reroute(Some("smtp://relay.test:25")), START + SECOND).await;
+    assert_eq!(ordered.unwrap(), std::slice::from_ref(&id));
+    let lease = lease_one(&spool, START + SECOND).await;
+    let routes: Vec<_> = lease.message.recipients.iter().map(|r| r.route.as_deref()).collect();
+    assert_eq!(routes, [None, Some("smtp://relay.test:25")], "what is final stays as it is");
+    spool.order(&by_id(&id), reroute(None), START + SECOND).await.unwrap();
+    assert_eq!(spool.get(&id).await.unwrap().recipients[1].route, None);
+}
+
 pub(super) async fn filters_must_fit_in_all_they_name(spool: Arc<dyn Spool>) {
     let one = accept(&spool, b"x", envelope(&["b@b.test", "c@C.test"])).await;
     let bounce = NewEnvelope { reverse_path: ReversePath::Null, ..envelope(&["b@b.test"]) };
@@ -93,10 +111,20 @@ pub(super) async fn filters_must_fit_in_all_they_name(spool: Arc<dyn Spool>) {
     let finished = Filter { domain: Some("c.test".into()), ..any() };
     assert!(found(finished).await.is_empty(), "that recipient is final");
     assert_eq!(found(Filter { domain: Some("[192.0.2.9]".into()), ..any() }).await, [literal]);
-    assert_eq!(found(Filter { state: Some(Done), ..any() }).await, [one]);
+    assert_eq!(found(Filter { state: Some(Done), ..any() }).await, std::slice::from_ref(&one));
     let both = Filter { recipient: b(), state: Some(Done), ..any() };
     assert!(found(both).await.is_empty(), "one recipient must have all that is asked of one");
     assert!(found(Filter { state: Some(Held), ..any() }).await.is_empty());
+    assert!(found(Filter { accepted_before: Some(START), ..any() }).await.is_empty());
+    assert_eq!(found(Filter { accepted_before: Some(START + 1), ..any() }).await.len(), 3);
+    assert_eq!(found(Filter { accepted_since: Some(START), ..any() }).await.len(), 3);
+    assert!(found(Filter { accepted_since: Some(START + 1), ..any() }).await.is_empty());
+    let said = |text: &str| Filter { reply: Some(text.into()), ..any() };
+    assert!(found(said("host")).await.is_empty(), "it was said about a recipient that is final");
+    let defer = Change::Defer { index: 0, attempt: attempt(START, 451), next_attempt_at: START + SECOND };
+    spool.record(&one, lease.token, vec![defer]).await.unwrap();
+    assert_eq!(found(said("SAID the host")).await, [one]);
+    assert!(found(said("something else")).await.is_empty());
 }
 
 pub(super) async fn lists_go_page_by_page(spool: Arc<dyn Spool>) {
@@ -122,7 +150,7 @@ pub(super) async fn lists_go_page_by_page(spool: Arc<dyn Spool>) {
 }
 
 pub(super) async fn destinations_are_counted(spool: Arc<dyn Spool>) {
-    assert!(spool.destinations().await.unwrap().is_empty());
+    assert!(spool.destinations(START).await.unwrap().is_empty());
     let id = accept(&spool, b"x", envelope(&["b@b.test", "c@B.test", "d@d.test"])).await;
     let younger =
         NewEnvelope { accepted_at: START + 9, first_attempt_at: START + 9, ..envelope(&["e@b.test"]) };
@@ -132,12 +160,13 @@ pub(super) async fn destinations_are_counted(spool: Arc<dyn Spool>) {
     let defer = |index| Change::Defer { index, attempt: attempt(START, 451), next_attempt_at: START + 4 };
     let done = Change::Done { index: 2, attempt: attempt(START, 250) };
     spool.record(&id, lease.token, vec![defer(0), defer(1), done]).await.unwrap();
-    let counted = spool.destinations().await.unwrap();
+    let counted = spool.destinations(START + 6 * 60 * SECOND).await.unwrap();
     assert_eq!(counted.len(), 1, "nothing waits for d.test");
     let b = counted.first().unwrap();
     assert_eq!((b.domain.as_str(), b.recipients, b.held), ("b.test", 3, 1));
     assert_eq!((b.oldest_at, b.next_attempt_at), (START, START + 4));
     assert_eq!(b.last_reply, Some(attempt(START, 451).reply));
+    assert_eq!(b.ages, [0, 3, 0, 0, 0, 0, 0, 0, 0, 0], "between five and ten minutes");
 }
 
 pub(super) async fn watchers_hear_of_everything(spool: Arc<dyn Spool>) {

@@ -69,7 +69,7 @@ pub(super) async fn a_failed_recipient_owes_a_bounce(spool: Arc<dyn Spool>) {
 pub(super) async fn an_expansion_replaces_its_recipient(spool: Arc<dyn Spool>) {
     let id = accept(&spool, b"x", envelope(&["team@b.test"])).await;
     let lease = lease_one(&spool, START).await;
-    let new = |text: &str| NewRecipient { address: address(text), original: Some("team@b.test".into()) };
+    let new = |text: &str| NewRecipient { original: Some("team@b.test".into()), ..address(text).into() };
     let expand = Change::Expand {
         index: 0,
         attempt: attempt(START, 250),

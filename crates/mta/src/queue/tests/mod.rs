@@ -1,5 +1,8 @@
 //! Scenes from the life of a queue, in simulated time.
 
+mod operator;
+mod reports;
+
 use std::time::Duration;
 
 use postroad_store::spool::{Filter, Order, RecipientState, Spool};
