@@ -132,9 +132,9 @@ impl Scene {
                 ("hdrs", _) => message.ret = Some(Ret::Headers),
                 ("require-tls", _) => message.require_tls = true,
                 ("priority", n) => message.priority = n.parse().unwrap(),
-                ("by", n) => {
-                    let by = By { seconds: n.parse().unwrap(), mode: ByMode::Return, trace: true };
-                    message.deliver_by = Some(by);
+                (by @ ("by" | "told-by"), n) => {
+                    let mode = if by == "by" { ByMode::Return } else { ByMode::Notify };
+                    message.deliver_by = Some(By { seconds: n.parse().unwrap(), mode, trace: true });
                 }
                 // For all recipients so far.
                 ("success", _) => {

@@ -15,13 +15,13 @@ use postroad_rpc::v1::queue_event::Kind;
 use postroad_rpc::v1::queue_server::Queue as QueueContract;
 use postroad_rpc::{Peer, convert, v1};
 use postroad_service::Clock;
-use postroad_store::spool::{Filter, Order, SpoolEvent};
+use postroad_store::spool::{AGE_MINUTES, Filter, Order, SpoolEvent};
 use postroad_types::{QueueId, Role};
 use tokio::sync::broadcast::error::RecvError;
 use tonic::{Request, Response, Status};
 
 use crate::queue::Queue;
-use words::{asks_active, filter, message, status};
+use words::{asks_active, domain, filter, message, route, status};
 
 /// Messages of a page when the caller does not say, and at most.
 const PAGE_DEFAULT: usize = 1000;
@@ -52,7 +52,14 @@ impl QueueService {
         order: Order,
     ) -> Result<Response<v1::ChangeReply>, Status> {
         Peer::require(&request, &[Role::Operator])?;
-        let selector = request.into_inner();
+        self.carry_out(request.into_inner(), order).await
+    }
+
+    async fn carry_out(
+        &self,
+        selector: v1::Selector,
+        order: Order,
+    ) -> Result<Response<v1::ChangeReply>, Status> {
         let filter = filter(&selector)?;
         if filter == Filter::default() && !selector.all {
             return Err(Status::invalid_argument("nothing is selected; to choose every message say `all`"));
@@ -69,6 +76,30 @@ impl QueueService {
         }
         let queue_ids = changed.iter().map(ToString::to_string).collect();
         Ok(Response::new(v1::ChangeReply { queue_ids }))
+    }
+
+    /// Suspends a destination, or resumes it.
+    async fn suspend(
+        &self,
+        request: Request<v1::DestinationRequest>,
+        suspended: bool,
+    ) -> Result<Response<v1::DestinationReply>, Status> {
+        Peer::require(&request, &[Role::Operator])?;
+        let domain = domain(&request.into_inner().domain)?;
+        let (queue, named) = (self.queue.clone(), domain.clone());
+        let setting = tokio::task::spawn_blocking(move || queue.suspension().set(&named, suspended));
+        let changed = setting.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let changed = changed.map_err(|error| {
+            Status::unavailable(format!("the suspension can not be written down: {error}"))
+        })?;
+        tracing::info!(%domain, suspended, changed, "an operator changed a destination");
+        if changed && !suspended {
+            let filter = Filter { domain: Some(domain.ascii().to_owned()), ..Filter::default() };
+            let due = self.queue.spool().order(&filter, Order::Retry, self.now()).await;
+            due.map_err(|e| status(&e))?;
+            self.queue.hurry();
+        }
+        Ok(Response::new(v1::DestinationReply { changed }))
     }
 
     async fn event(&self, event: SpoolEvent) -> v1::QueueEvent {
@@ -141,9 +172,12 @@ impl QueueContract for QueueService {
     ) -> Result<Response<v1::CountByDestinationReply>, Status> {
         Peer::require(&request, &[Role::Operator])?;
         let counts = self.queue.spool().destinations(self.now()).await.map_err(|e| status(&e))?;
-        let destinations = counts
+        let suspended = self.queue.suspension().all();
+        let mut destinations: Vec<v1::Destination> = counts
             .into_iter()
             .map(|count| v1::Destination {
+                suspended: suspended.contains(&count.domain),
+                ages: count.ages.to_vec(),
                 domain: count.domain,
                 recipients: count.recipients,
                 held: count.held,
@@ -152,7 +186,39 @@ impl QueueContract for QueueService {
                 last_reply: count.last_reply.map(Into::into),
             })
             .collect();
-        Ok(Response::new(v1::CountByDestinationReply { destinations }))
+        // Those for which nothing waits are listed too: it is a state that an operator must not forget.
+        for domain in suspended {
+            if !destinations.iter().any(|listed| listed.domain == domain) {
+                let ages = vec![0; AGE_MINUTES.len() + 1];
+                destinations.push(v1::Destination { domain, ages, suspended: true, ..Default::default() });
+            }
+        }
+        let age_minutes = AGE_MINUTES.iter().map(|minutes| *minutes as u32).collect();
+        Ok(Response::new(v1::CountByDestinationReply { destinations, age_minutes }))
+    }
+
+    async fn reroute_messages(
+        &self,
+        request: Request<v1::RerouteRequest>,
+    ) -> Result<Response<v1::ChangeReply>, Status> {
+        Peer::require(&request, &[Role::Operator])?;
+        let request = request.into_inner();
+        let order = Order::Reroute(route(&request.via)?);
+        self.carry_out(request.selector.unwrap_or_default(), order).await
+    }
+
+    async fn suspend_destination(
+        &self,
+        request: Request<v1::DestinationRequest>,
+    ) -> Result<Response<v1::DestinationReply>, Status> {
+        self.suspend(request, true).await
+    }
+
+    async fn resume_destination(
+        &self,
+        request: Request<v1::DestinationRequest>,
+    ) -> Result<Response<v1::DestinationReply>, Status> {
+        self.suspend(request, false).await
     }
 
     async fn hold_messages(

@@ -1,9 +1,10 @@
 //! Between the spool's words and the contract's.
 
+use postroad_config::Via;
 use postroad_rpc::{convert, v1};
 use postroad_store::StoreError;
 use postroad_store::spool::{Filter, Micros, QueuedMessage, QueuedRecipient, RecipientState};
-use postroad_types::{Host, ReversePath};
+use postroad_types::{Domain, Host, ReversePath};
 use tonic::Status;
 
 /// How a selector names the null sender, which as the empty text would choose nothing.
@@ -49,6 +50,21 @@ pub(super) fn filter(selector: &v1::Selector) -> Result<Filter, Status> {
     })
 }
 
+/// An operator's domain.
+pub(super) fn domain(text: &str) -> Result<Domain, Status> {
+    text.parse().map_err(|error| Status::invalid_argument(format!("domain: {text:?}: {error}")))
+}
+
+/// An operator's route, as it is kept with recipients.
+pub(super) fn route(text: &str) -> Result<Option<Box<str>>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let via: Via =
+        text.parse().map_err(|expected| Status::invalid_argument(format!("via: {text:?}: {expected}")))?;
+    Ok(Some(via.to_string().into()))
+}
+
 pub(super) fn asks_active(selector: &v1::Selector) -> bool {
     selector.state() == v1::RecipientState::StateActive
 }
@@ -83,6 +99,8 @@ pub(super) fn message(message: QueuedMessage, now: Micros) -> v1::QueuedMessage 
             last_reply,
             last_host,
             last_attempt_us,
+            route: recipient.route.map(String::from).unwrap_or_default(),
+            original: recipient.original.unwrap_or_default(),
         }
     };
     v1::QueuedMessage {
