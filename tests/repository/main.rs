@@ -125,10 +125,10 @@ fn our_crates_depend_on_each_other_as_drawn() {
         ("store", &["types"]),
         ("store-local", &["mime", "store", "types"]),
         ("dns", &["config", "rpc", "service", "types"]),
-        ("mta", &["config", "rpc", "service", "store", "store-local", "types", "wire-smtp"]),
+        ("mta", &["config", "mime", "rpc", "service", "store", "store-local", "types", "wire-smtp"]),
         ("mda", &["config", "mime", "rpc", "service", "store", "store-local", "types"]),
         ("mra", &["config", "mime", "rpc", "service", "types", "wire-imap", "wire-pop3"]),
-        ("postroad", &["config", "dns", "mda", "mra", "mta", "rpc", "service", "types"]),
+        ("postroad", &["config", "dns", "mda", "mra", "mta", "rpc", "service", "store-local", "types"]),
     ]);
     let metadata = metadata();
     for package in metadata["packages"].as_array().unwrap() {

@@ -124,3 +124,65 @@ async fn destinations_are_counted_and_changes_watched() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_chosen_by_age_and_by_what_was_heard() {
+    let (world, service, ids) = scene().await;
+    let later = v1::Selector { reply: "LATER".into(), ..Default::default() };
+    assert_eq!(list(&service, later, 0, "").await.0.len(), 2);
+    let other = v1::Selector { reply: "greylisted".into(), ..Default::default() };
+    assert!(list(&service, other, 0, "").await.0.is_empty());
+    let accepted = world.messages().await[1].accepted_at;
+    let older = v1::Selector { accepted_before_us: accepted, ..Default::default() };
+    let newer = v1::Selector { accepted_since_us: accepted, ..Default::default() };
+    let both = [list(&service, older, 0, "").await.0, list(&service, newer, 0, "").await.0];
+    assert_eq!(both.concat().len(), 2);
+    assert!(both[1].contains(&ids[1].to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_destination_is_listed_even_if_nothing_waits_for_it() {
+    let (world, service, _) = scene().await;
+    let named = |domain: &str| operator(v1::DestinationRequest { domain: domain.into() });
+    for domain in ["Beta.test", "omega.test"] {
+        assert!(service.suspend_destination(named(domain)).await.unwrap().into_inner().changed);
+    }
+    assert!(!service.suspend_destination(named("beta.test")).await.unwrap().into_inner().changed);
+    let reply = service.count_by_destination(operator(v1::CountByDestinationRequest {})).await.unwrap();
+    let reply = reply.into_inner();
+    let mut listed: Vec<_> = reply
+        .destinations
+        .iter()
+        .map(|d| (d.domain.as_str(), d.suspended, d.ages.iter().sum::<u64>()))
+        .collect();
+    listed.sort();
+    assert_eq!(listed, [("beta.test", true, 1), ("gamma.test", false, 1), ("omega.test", true, 0)]);
+    assert!(reply.destinations.iter().all(|d| d.ages.len() == reply.age_minutes.len() + 1));
+
+    world.hosts.script("carol@beta.test", &[Does::Takes]);
+    assert!(service.resume_destination(named("beta.test")).await.unwrap().into_inner().changed);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.hosts.received(), ["carol@beta.test"]);
+    let wrong = service.suspend_destination(named("no domain")).await.unwrap_err();
+    assert_eq!(wrong.code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_is_understood_or_refused() {
+    let (world, service, ids) = scene().await;
+    let selector = v1::Selector { queue_ids: vec![ids[0].to_string()], ..Default::default() };
+    let to = |via: &str| operator(v1::RerouteRequest { selector: Some(selector.clone()), via: via.into() });
+    let wrong = service.reroute_messages(to("nonsense")).await.unwrap_err();
+    assert_eq!(wrong.code(), tonic::Code::InvalidArgument);
+    assert!(wrong.message().contains("smtp://"), "{wrong}");
+    let nothing = operator(v1::RerouteRequest { selector: None, via: "mx".into() });
+    assert_eq!(service.reroute_messages(nothing).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+
+    service.reroute_messages(to("lmtp://192.0.2.1")).await.unwrap();
+    let request = v1::ShowMessageRequest { queue_id: ids[0].to_string(), head_octets: 0 };
+    let shown = service.show_message(operator(request)).await.unwrap().into_inner();
+    assert_eq!(shown.message.unwrap().recipients[0].route, "lmtp://192.0.2.1:24");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let last = world.hosts.destinations.lock().unwrap().last().cloned().unwrap();
+    assert!(last.starts_with("Lmtp: ") && last.contains("192.0.2.1"), "{last}");
+}
