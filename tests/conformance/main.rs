@@ -1,7 +1,7 @@
 //! What an SMTP server does by the book, looked at over the wire alone: any server can be the subject.
 //!
 //! Without arguments it starts a lab and looks at Postroad, which must pass all checks:
-//! `cargo test -p postroad --test conformance`. With `--subject FILE…` it looks at others and prints a table
+//! `cargo test -p postroad --test conformance`. With `--subject FILE…` it looks at others too and prints a table
 //! (`tests/conformance/peers` starts Debian's and does so).
 
 #[path = "../harness/mod.rs"]
@@ -35,18 +35,23 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "--subject") {
         return look_at(&checks, &arguments[1..]);
     }
-    let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let lab = runtime.block_on(harness::Lab::start());
-    let subject = lab_subject(&lab);
-    let column = column(&checks, &subject);
+    let column = ours(&checks);
     print!("{}", report::failures(&checks, &column));
-    runtime.block_on(async { drop(lab) });
     if column.count(Verdict::Passes) == checks.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Other servers, each described by a file; their table on standard output.
+/// Postroad, in a lab.
+fn ours(checks: &[Check]) -> Column {
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let lab = runtime.block_on(harness::Lab::start());
+    let column = column(checks, &lab_subject(&lab));
+    runtime.block_on(async { drop(lab) });
+    column
+}
+
+/// Postroad beside other servers, each of them described by a file; their table on standard output.
 fn look_at(checks: &[Check], files: &[String]) -> ExitCode {
-    let mut columns = Vec::new();
+    let mut columns = vec![ours(checks)];
     for file in files {
         let described = std::fs::read_to_string(file).map_err(|error| error.to_string());
         match described.and_then(|text| Subject::parse(&text)) {
@@ -70,7 +75,8 @@ fn column(checks: &[Check], subject: &Subject) -> Column {
     let findings = std::thread::scope(|scope| {
         let mut findings = Vec::new();
         for some in checks.chunks(8) {
-            let running: Vec<_> = some.iter().map(|check| scope.spawn(|| session::run(check, subject))).collect();
+            let running: Vec<_> =
+                some.iter().map(|check| scope.spawn(|| session::run(check, subject))).collect();
             findings.extend(running.into_iter().map(|one| one.join().expect("a check that ends")));
         }
         findings

@@ -21,7 +21,10 @@ pub fn failures(checks: &[Check], column: &Column) -> String {
     let mut out = String::new();
     for (check, finding) in checks.iter().zip(&column.findings) {
         if finding.verdict != Verdict::Passes {
-            out += &format!("{:?}  {}: {}\n      {}\n", finding.verdict, check.section, check.name, finding.answer);
+            out += &format!(
+                "{:?}  {}: {}\n      {}\n",
+                finding.verdict, check.section, check.name, finding.answer
+            );
         }
     }
     let (passed, failed, lacking) =

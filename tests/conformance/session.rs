@@ -126,7 +126,9 @@ impl Session {
             Act::Closed => loop {
                 match self.fill(Instant::now() + PATIENCE) {
                     Ok(()) => {}
-                    Err(error) if error.kind() == ErrorKind::TimedOut => return Err("it stays open".to_owned()),
+                    Err(error) if error.kind() == ErrorKind::TimedOut => {
+                        return Err("it stays open".to_owned());
+                    }
                     Err(_) => return Ok(()),
                 }
             },
@@ -170,7 +172,8 @@ impl Session {
     fn take(&mut self, reply: String) {
         // Only EHLO has such replies: 250, more than one line, behind the greeting.
         if self.greeted && reply.starts_with("250-") {
-            self.extensions = reply.lines().skip(1).filter_map(|line| line.get(4..)).map(str::to_owned).collect();
+            self.extensions =
+                reply.lines().skip(1).filter_map(|line| line.get(4..)).map(str::to_owned).collect();
         }
         self.greeted |= reply.starts_with("220");
         self.last = reply;
@@ -227,12 +230,13 @@ impl Session {
 
     fn start_tls(&mut self) -> Result<(), String> {
         let Some(Stream::Plain(tcp)) = self.stream.take() else { return Err("TLS is up already".to_owned()) };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody))
-            .with_no_client_auth();
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anybody))
+                .with_no_client_auth();
         // Some servers refuse a name that they do not have.
         config.enable_sni = false;
         let name = ServerName::try_from("server.invalid").map_err(|error| error.to_string())?;

@@ -55,7 +55,9 @@ impl Subject {
         let need = |key: &str| text(key).ok_or(format!("{key} is missing"));
         let address = |key: &str| match text(key) {
             None => Ok(None),
-            Some(value) => value.parse().map(Some).map_err(|_| format!("{key}: {value:?} is no address and port")),
+            Some(value) => {
+                value.parse().map(Some).map_err(|_| format!("{key}: {value:?} is no address and port"))
+            }
         };
         Ok(Subject {
             name: need("name")?,

@@ -31,6 +31,7 @@ impl fmt::Debug for v1::AuthenticateStart {
             .field("initial", &self.initial.as_ref().map(|_| Hidden))
             .field("service", &self.service)
             .field("remote_ip", &self.remote_ip)
+            .field("channel_binding", &Hidden)
             .finish()
     }
 }

@@ -64,6 +64,17 @@ impl Conn {
         self.tls.as_ref()
     }
 
+    /// `tls-exporter` of this connection (RFC 9266), under TLS 1.3: earlier versions bind only with an extension that
+    /// not every client uses.
+    pub fn channel_binding(&self) -> Option<[u8; 32]> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        let session = stream.get_ref().1;
+        if session.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        session.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
+    }
+
     /// Takes the client's TLS handshake on this connection, at its beginning or after STARTTLS.
     ///
     /// The caller must have dropped what it had read and not looked at (RFC 3207 section 6): it came before

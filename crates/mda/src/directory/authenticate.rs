@@ -1,4 +1,4 @@
-//! SASL exchanges (RFC 4422): PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256.
+//! SASL exchanges (RFC 4422): PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.
 //!
 //! Wrong password, unknown name and disabled account end alike: after the same work and the same wait.
 
@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use zeroize::Zeroizing;
 
-use super::scram::{ClientFirst, Proof};
+use super::scram::{Binding, ClientFirst, Proof};
 use crate::context::Context;
 
 /// Why an exchange ends without a success.
@@ -47,6 +47,8 @@ struct Attempt {
     initial: Option<Zeroizing<Vec<u8>>>,
     service: String,
     remote: Option<IpAddr>,
+    /// Of the client's connection; empty where none was offered.
+    channel_binding: Vec<u8>,
 }
 
 pub fn start(
@@ -73,7 +75,7 @@ async fn exchange(context: &Context, dialogue: &mut Dialogue) -> Result<v1::Auth
     let (name, outcome) = match attempt.mechanism.to_ascii_uppercase().as_str() {
         "PLAIN" => plain(context, dialogue, &attempt).await?,
         "LOGIN" => login(context, dialogue, &attempt).await?,
-        "SCRAM-SHA-256" => scram(context, dialogue, &attempt).await?,
+        "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => scram(context, dialogue, &attempt).await?,
         _ => return Err(End::Failure(Reason::MechanismUnknown)),
     };
     let mechanism = attempt.mechanism.to_ascii_uppercase();
@@ -168,7 +170,12 @@ async fn scram(context: &Context, dialogue: &mut Dialogue, attempt: &Attempt) ->
         Some(initial) => initial.clone(),
         None => dialogue.challenge(Vec::new()).await?,
     };
-    let first = ClientFirst::parse(&message).ok_or_else(malformed)?;
+    let binding = match attempt.mechanism.to_ascii_uppercase().as_str() {
+        "SCRAM-SHA-256-PLUS" => Binding::Demanded(&attempt.channel_binding),
+        _ if attempt.channel_binding.is_empty() => Binding::NotOffered,
+        _ => Binding::Offered,
+    };
+    let first = ClientFirst::parse(&message, binding).ok_or_else(malformed)?;
     let name = first.user.clone();
     let found = find(context, &name).await?;
     let keys = match &found {
@@ -204,6 +211,7 @@ impl Dialogue {
                 initial: start.initial.map(|octets| Zeroizing::new(octets.to_vec())),
                 service: start.service,
                 remote: start.remote_ip.parse().ok(),
+                channel_binding: start.channel_binding.to_vec(),
             }),
             authenticate_request::Step::Response(_) => Err(End::Failure(Reason::Protocol)),
         }

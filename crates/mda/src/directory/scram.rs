@@ -1,5 +1,5 @@
-//! The server's half of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding: a pure exchange of two
-//! messages each way.
+//! The server's half of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), the latter bound by
+//! `tls-exporter` (RFC 9266): a pure exchange of two messages each way.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -8,25 +8,41 @@ use postroad_store::directory::ScramKeys;
 /// A nonce or a name longer than this is no client's.
 const ATTRIBUTE_OCTETS_MAX: usize = 1024;
 
+/// What the connection and the mechanism say about channel binding (RFC 5802 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding<'a> {
+    /// The mechanism is without, and the one with was not offered.
+    NotOffered,
+    /// The mechanism is without, although the one with was offered: a client that could use it and believes that it
+    /// was not (`y`) has been lied to.
+    Offered,
+    /// The mechanism is the one with; this is the connection's `tls-exporter`.
+    Demanded(&'a [u8]),
+}
+
 /// The client's first message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClientFirst {
     /// Who logs in, `=2C` and `=3D` undone.
     pub user: String,
-    gs2_header: String,
+    /// What the client's final message must show: its GS2 header, and the channel's binding behind it.
+    bound: Vec<u8>,
     bare: String,
     nonce: String,
 }
 
 impl ClientFirst {
-    /// `None` when it does not follow RFC 5802 section 7, asks for channel binding, or for another's identity.
-    pub fn parse(message: &[u8]) -> Option<ClientFirst> {
+    /// `None` when it does not follow RFC 5802 section 7, does not fit the channel binding, or asks for another's
+    /// identity.
+    pub fn parse(message: &[u8], binding: Binding<'_>) -> Option<ClientFirst> {
         let text = std::str::from_utf8(message).ok()?;
         let (flag, rest) = text.split_once(',')?;
         let (authzid, bare) = rest.split_once(',')?;
-        if !matches!(flag, "n" | "y") {
-            return None;
-        }
+        let channel: &[u8] = match (flag, binding) {
+            ("n", Binding::NotOffered | Binding::Offered) | ("y", Binding::NotOffered) => &[],
+            ("p=tls-exporter", Binding::Demanded(channel)) if !channel.is_empty() => channel,
+            _ => return None,
+        };
         let mut attributes = bare.split(',');
         let user = saslname(attributes.next()?.strip_prefix("n=")?)?;
         let nonce = attributes.next()?.strip_prefix("r=")?;
@@ -39,7 +55,7 @@ impl ClientFirst {
         }
         Some(ClientFirst {
             user,
-            gs2_header: format!("{flag},{authzid},"),
+            bound: [format!("{flag},{authzid},").as_bytes(), channel].concat(),
             bare: bare.to_owned(),
             nonce: nonce.to_owned(),
         })
@@ -50,7 +66,7 @@ impl ClientFirst {
         let nonce = format!("{}{server_nonce}", self.nonce);
         let challenge = format!("r={nonce},s={},i={}", BASE64.encode(&keys.salt), keys.iterations);
         let begin = format!("{},{challenge},", self.bare);
-        (challenge, Expecting { binding: BASE64.encode(self.gs2_header), nonce, begin, keys })
+        (challenge, Expecting { binding: BASE64.encode(self.bound), nonce, begin, keys })
     }
 }
 
@@ -133,7 +149,7 @@ mod tests {
             stored_key: BASE64.decode("WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=").unwrap(),
             server_key: BASE64.decode("wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=").unwrap(),
         };
-        let first = ClientFirst::parse(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO").unwrap();
+        let first = ClientFirst::parse(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO", Binding::NotOffered).unwrap();
         assert_eq!(first.user, "user");
         let (challenge, expecting) = first.challenge(keys, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
         assert_eq!(
@@ -161,8 +177,38 @@ mod tests {
             "n,a=other,n=u,r=x",
             "x,,n=u,r=x",
         ] {
-            assert_eq!(ClientFirst::parse(text.as_bytes()), None, "{text}");
+            assert_eq!(ClientFirst::parse(text.as_bytes(), Binding::NotOffered), None, "{text}");
         }
-        assert_eq!(ClientFirst::parse(b"y,a=a=2Cb,n=a=2Cb,r=x").unwrap().user, "a,b");
+        let fine = ClientFirst::parse(b"y,a=a=2Cb,n=a=2Cb,r=x", Binding::NotOffered);
+        assert_eq!(fine.unwrap().user, "a,b");
+    }
+
+    #[test]
+    fn a_binding_is_shown_or_the_exchange_ends() {
+        let parse = |text: &str, binding| ClientFirst::parse(text.as_bytes(), binding);
+        let bound = parse("p=tls-exporter,,n=u,r=x", Binding::Demanded(b"key")).unwrap();
+        assert_eq!(bound.bound, b"p=tls-exporter,,key");
+        for (text, binding) in [
+            ("p=tls-unique,,n=u,r=x", Binding::Demanded(b"key")),
+            ("n,,n=u,r=x", Binding::Demanded(b"key")),
+            ("p=tls-exporter,,n=u,r=x", Binding::Demanded(b"")),
+            ("p=tls-exporter,,n=u,r=x", Binding::Offered),
+            // Somebody in between took the offer out.
+            ("y,,n=u,r=x", Binding::Offered),
+        ] {
+            assert_eq!(parse(text, binding), None, "{text} {binding:?}");
+        }
+        assert!(parse("n,,n=u,r=x", Binding::Offered).is_some(), "a client that knows none may go without");
+    }
+
+    #[test]
+    fn another_connections_binding_proves_nothing() {
+        let keys =
+            ScramKeys { salt: vec![1], iterations: 4096, stored_key: vec![0; 32], server_key: vec![0; 32] };
+        let first = ClientFirst::parse(b"p=tls-exporter,,n=u,r=x", Binding::Demanded(b"ours")).unwrap();
+        let (_, expecting) = first.challenge(keys, "y");
+        let shown = BASE64.encode(b"p=tls-exporter,,theirs");
+        let message = format!("c={shown},r=xy,p=AAAA");
+        assert_eq!(expecting.finish(message.as_bytes(), |_, _, _| Some(Vec::new())), Proof::Malformed);
     }
 }

@@ -74,6 +74,7 @@ impl Scene {
             initial: initial.map(Bytes::copy_from_slice),
             service: "imap".into(),
             remote_ip: "192.0.2.7".into(),
+            ..Default::default()
         };
         let (requests, stream) = tokio::sync::mpsc::channel(8);
         let send = async |step| requests.send(v1::AuthenticateRequest { step: Some(step) }).await.unwrap();

@@ -37,6 +37,7 @@ impl LoginClient for GrpcDirectory {
             initial: start.initial.map(|message| message.0.into()),
             service: start.service.to_owned(),
             remote_ip: start.remote_ip.to_string(),
+            channel_binding: Default::default(),
         };
         let mut exchange = GrpcExchange { sender, answers: None };
         exchange.send(authenticate_request::Step::Start(start)).await;

@@ -53,6 +53,7 @@ async fn messages_are_carried_both_ways() {
         initial: Some("first".into()),
         service: "pop3".to_owned(),
         remote_ip: "192.0.2.7".to_owned(),
+        channel_binding: Default::default(),
     };
     assert_eq!(
         asked,

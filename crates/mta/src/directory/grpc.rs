@@ -62,6 +62,7 @@ impl DirectoryClient for GrpcDirectory {
             initial: start.initial.map(Into::into),
             service: "smtp".to_owned(),
             remote_ip: start.client.to_string(),
+            channel_binding: start.channel_binding.into(),
         };
         let gone = |_| DirectoryError("the exchange was broken off".to_owned());
         let first = AuthenticateRequest { step: Some(RequestStep::Start(first)) };

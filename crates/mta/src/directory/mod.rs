@@ -57,6 +57,8 @@ pub struct SaslStart {
     pub mechanism: &'static str,
     pub initial: Option<Vec<u8>>,
     pub client: IpAddr,
+    /// `tls-exporter` of its connection (RFC 9266); empty where there is none.
+    pub channel_binding: Vec<u8>,
 }
 
 /// The directory.

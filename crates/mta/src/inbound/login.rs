@@ -10,6 +10,8 @@ use crate::directory::{Account, CachedDirectory, DirectoryError, SaslExchange, S
 /// Where a session's AUTH stands.
 #[derive(Default)]
 pub struct Login {
+    /// Of the connection, where it has one.
+    pub channel_binding: Vec<u8>,
     exchange: Option<Box<dyn SaslExchange>>,
     /// Proved, but SCRAM's last word to the client is not confirmed yet.
     proved: Option<Account>,
@@ -18,7 +20,8 @@ pub struct Login {
 impl Login {
     /// The client gave up.
     pub fn abort(&mut self) {
-        *self = Login::default();
+        let channel_binding = std::mem::take(&mut self.channel_binding);
+        *self = Login { channel_binding, ..Login::default() };
     }
 
     /// The answer to a step, and the account once it is proved.
@@ -32,7 +35,8 @@ impl Login {
             AuthStep::Start { mechanism, initial } => {
                 self.abort();
                 let initial = initial.map(|message| message.0);
-                let start = SaslStart { mechanism: mechanism.name(), initial, client };
+                let channel_binding = self.channel_binding.clone();
+                let start = SaslStart { mechanism: mechanism.name(), initial, client, channel_binding };
                 directory.authenticate(start).await.map(|(exchange, reply)| {
                     self.exchange = Some(exchange);
                     reply

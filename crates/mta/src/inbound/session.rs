@@ -451,6 +451,8 @@ impl Session {
             let step = self.step("tls").with("version", tls.version).with("cipher", &tls.cipher);
             self.steps.push(step);
             self.client.tls = true;
+            self.login.channel_binding = self.conn.channel_binding().map(Vec::from).unwrap_or_default();
+            self.server.binds_channel(!self.login.channel_binding.is_empty());
         }
     }
 

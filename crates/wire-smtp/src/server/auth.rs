@@ -28,8 +28,7 @@ impl Server {
             return self.fault(538, (5, 7, 11), "say STARTTLS first");
         }
         let (name, initial) = argument.split_once(' ').unwrap_or((argument, ""));
-        let offered = self.config.mechanisms.iter();
-        let Some(&mechanism) = offered.clone().find(|m| m.name().eq_ignore_ascii_case(name)) else {
+        let Some(mechanism) = self.mechanisms().find(|m| m.name().eq_ignore_ascii_case(name)) else {
             return self.fault(504, (5, 5, 4), "unknown mechanism");
         };
         let initial = match initial.trim_matches(' ') {

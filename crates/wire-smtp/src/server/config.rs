@@ -75,7 +75,12 @@ impl Config {
     pub fn submission(hostname: Domain) -> Self {
         Config {
             role: Role::Submission,
-            mechanisms: vec![Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login],
+            mechanisms: vec![
+                Mechanism::ScramSha256Plus,
+                Mechanism::ScramSha256,
+                Mechanism::Plain,
+                Mechanism::Login,
+            ],
             hold_seconds_max: limits::HOLD_SECONDS_MAX,
             deliver_by: true,
             priority: true,
@@ -124,6 +129,8 @@ pub enum Mechanism {
     Login,
     /// RFC 7677.
     ScramSha256,
+    /// The same, bound to the TLS connection (RFC 5802 §6, RFC 9266): offered where the driver can bind it.
+    ScramSha256Plus,
 }
 
 impl Mechanism {
@@ -132,6 +139,7 @@ impl Mechanism {
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
         }
     }
 }

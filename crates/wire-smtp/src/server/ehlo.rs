@@ -3,7 +3,7 @@
 //! 250 with a line per extension | 501 5.5.4 no name, or one with characters of no name.
 //! Any transaction is dropped, as by RSET.
 
-use super::config::{Role, Tls};
+use super::config::{Mechanism, Role, Tls};
 use super::{Answer, Hello, Output, Question, Server};
 use postroad_types::limits;
 
@@ -86,7 +86,7 @@ impl Server {
             out.push("STARTTLS".into());
         }
         if self.offers_auth() {
-            let names: Vec<&str> = self.config.mechanisms.iter().map(|m| m.name()).collect();
+            let names: Vec<&str> = self.mechanisms().map(Mechanism::name).collect();
             out.push(format!("AUTH {}", names.join(" ")));
         }
         out.push("HELP".into());
@@ -100,6 +100,12 @@ impl Server {
     /// Whether the extensions for accounts hold: those would let strangers fill the queue, or pass before others.
     pub(super) fn serves_account(&self) -> bool {
         self.session.account.is_some()
+    }
+
+    /// The mechanisms that are offered on this connection.
+    pub(super) fn mechanisms(&self) -> impl Iterator<Item = Mechanism> {
+        let fits = |mechanism: &Mechanism| *mechanism != Mechanism::ScramSha256Plus || self.binds_channel;
+        self.config.mechanisms.iter().copied().filter(fits)
     }
 
     /// Whether AUTH is offered now: never over plaintext, unless that was set.

@@ -90,6 +90,8 @@ pub struct Server {
     now: Instant,
     deadline: Option<Instant>,
     draining: bool,
+    /// SCRAM-SHA-256-PLUS can be offered.
+    binds_channel: bool,
     errors: u32,
     auth_failures: u32,
     idle_commands: u32,
@@ -146,6 +148,7 @@ impl Server {
             now,
             deadline: None,
             draining: false,
+            binds_channel: false,
             errors: 0,
             auth_failures: 0,
             idle_commands: 0,
@@ -217,6 +220,11 @@ impl Server {
             self.phase = Phase::Command;
             self.deadline = None;
         }
+    }
+
+    /// The connection's TLS has a channel binding, which the driver gives to whoever checks SCRAM-SHA-256-PLUS.
+    pub fn binds_channel(&mut self, able: bool) {
+        self.binds_channel = able;
     }
 
     /// Answers the open question. An answer that nobody waits for any more is dropped.
