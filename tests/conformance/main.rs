@@ -4,6 +4,14 @@
 //! `cargo test -p postroad --test conformance`. With `--subject FILE…` it looks at others too and prints a table
 //! (`tests/conformance/peers` starts Debian's and does so).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test, though a program of its own"
+)]
+
 #[path = "../harness/mod.rs"]
 #[allow(dead_code)]
 mod harness;

@@ -88,9 +88,7 @@ impl Ca {
             move |source| PkiError::File { path, source }
         };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
-        let lock_path = dir.join("lock");
-        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
-        lock.lock().map_err(at(&lock_path))?;
+        let _lock = lock(dir)?;
         let (pem_path, key_path) = (dir.join("ca.pem"), dir.join("ca.key"));
         match (std::fs::read_to_string(&pem_path), std::fs::read_to_string(&key_path)) {
             (Ok(pem), Ok(key)) => {
@@ -198,6 +196,13 @@ pub(crate) fn watch_validity(which: &'static str, pem: &[u8], now: SystemTime) {
     } else if left < WARN_BEFORE {
         tracing::warn!(which, days = left.as_secs() / 86_400, "the certificate expires soon; renew it");
     }
+}
+
+/// Keeps others, threads and processes, from making files of the same directory until it is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File, PkiError> {
+    let path = dir.join("lock");
+    let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|source| PkiError::File { path, source })
 }
 
 /// Readable by its owner alone, whole or not at all.

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::pki::{Ca, PkiError, valid_until, watch_validity, write_private};
+use crate::pki::{Ca, PkiError, lock, valid_until, watch_validity, write_private};
 
 /// How often the certificate's remaining time is said.
 const SAY_EVERY: Duration = Duration::from_secs(12 * 3600);
@@ -83,6 +83,8 @@ impl ClientTls {
     /// The node's own, kept across restarts so that a mail program that was told to trust it still does.
     fn own(pki: &Path, name: &str, now: SystemTime) -> Result<Self, TlsError> {
         let ca = Ca::open(pki, name, now)?;
+        // The roles of a node begin at the same time and share one certificate.
+        let _lock = lock(pki)?;
         let (cert, key) = (pki.join("host.pem"), pki.join("host.key"));
         let fits = std::fs::read(&cert).is_ok_and(|pem| fits(&pem, ca.pem(), name, now)) && key.exists();
         if !fits {
@@ -251,6 +253,19 @@ mod tests {
         std::fs::remove_file(dir.path().join("ca.pem")).unwrap();
         ClientTls::own(dir.path(), "b.test", now).unwrap();
         assert_ne!(read(), renewed);
+    }
+
+    #[test]
+    fn roles_that_begin_at_once_share_one_certificate() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let now = SystemTime::now();
+            std::thread::scope(|scope| {
+                let own = || ClientTls::own(dir.path(), "a.test", now).map(|_| ());
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(own)).collect();
+                threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+            });
+        }
     }
 
     #[test]
