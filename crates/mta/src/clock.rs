@@ -23,25 +23,35 @@ pub fn between(from: Micros, to: Micros) -> Duration {
     Duration::from_micros(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
 }
 
-/// The time of day that goes with tokio's paused clock.
+/// The time of day that goes with tokio's paused clock, and jumps where a test says so.
 #[cfg(test)]
-#[derive(Clone, Copy, Debug)]
-pub struct PausedClock(tokio::time::Instant);
+#[derive(Clone, Debug)]
+pub struct PausedClock {
+    started: tokio::time::Instant,
+    jumped_seconds: std::sync::Arc<std::sync::atomic::AtomicI64>,
+}
 
 #[cfg(test)]
 impl PausedClock {
     pub fn start() -> Self {
-        PausedClock(tokio::time::Instant::now())
+        PausedClock { started: tokio::time::Instant::now(), jumped_seconds: Default::default() }
+    }
+
+    /// Somebody sets the time of day.
+    pub fn jump(&self, seconds: i64) {
+        self.jumped_seconds.fetch_add(seconds, std::sync::atomic::Ordering::SeqCst);
     }
 }
 
 #[cfg(test)]
 impl Clock for PausedClock {
     fn now(&self) -> std::time::SystemTime {
-        std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + self.0.elapsed()
+        let jumped = self.jumped_seconds.load(std::sync::atomic::Ordering::SeqCst);
+        let seconds = u64::try_from(1_800_000_000 + jumped).unwrap();
+        std::time::UNIX_EPOCH + Duration::from_secs(seconds) + self.started.elapsed()
     }
     fn monotonic(&self) -> Duration {
-        self.0.elapsed()
+        self.started.elapsed()
     }
     fn sleep(&self, duration: Duration) -> postroad_service::clock::Sleep {
         Box::pin(tokio::time::sleep(duration))

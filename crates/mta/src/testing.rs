@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use postroad_service::TraceLog;
 use postroad_service::tracelog::Query;
+use postroad_store::faulty::{FaultySpool, Plan};
 use postroad_store::memory::MemorySpool;
 use postroad_store::spool::{Attempt, Filter, Micros, NewEnvelope, NewRecipient, QueuedMessage, Spool};
 use postroad_types::{Address, BodyKind, DeliveryResult, QueueId, Role, TraceId};
@@ -195,6 +196,8 @@ impl DeliveryClient for Peers {
 pub struct World {
     pub queue: Arc<Queue>,
     pub spool: MemorySpool,
+    /// What goes wrong with the spool, as the queue sees it.
+    pub faults: Plan,
     pub directory: Arc<FakeDirectory>,
     pub cached: Arc<CachedDirectory>,
     pub hosts: Arc<Peers>,
@@ -229,14 +232,14 @@ pub async fn world_with(settings: Settings) -> World {
         .alias("list@alpha.test", &["bob@alpha.test", "carol@beta.test"]);
     let cached = Arc::new(CachedDirectory::new(directory.clone()));
     let spool = MemorySpool::new();
-    let clock = PausedClock::start();
+    let (clock, faults) = (PausedClock::start(), Plan::new(1));
     let (hosts, mda) = (Arc::new(Peers::default()), Arc::new(Peers::default()));
     let dir = tempfile::tempdir().unwrap();
     let trace_log = TraceLog::open(dir.path(), 1 << 20, Role::Mta, "mx.alpha.test").unwrap();
     let own = OwnHost { name: settings.hostname.clone(), addresses: Vec::new() };
     let parts = Parts {
-        spool: Arc::new(spool.clone()),
-        clock: Arc::new(clock),
+        spool: Arc::new(FaultySpool::new(spool.clone(), faults.clone())),
+        clock: Arc::new(clock.clone()),
         directory: cached.clone(),
         router: Arc::new(Router::new(Arc::new(FakeDns), own, 25, Rules::default())),
         relay: hosts.clone(),
@@ -249,7 +252,7 @@ pub async fn world_with(settings: Settings) -> World {
         let queue = queue.clone();
         async move { queue.run().await }
     });
-    World { queue, spool, directory, cached, hosts, mda, clock, trace_log, _dir: dir }
+    World { queue, spool, faults, directory, cached, hosts, mda, clock, trace_log, _dir: dir }
 }
 
 /// A message in a spool of its own.

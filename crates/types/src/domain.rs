@@ -13,7 +13,8 @@ use crate::limits;
 /// A-labels, which is what is compared, hashed and looked up.
 #[derive(Clone, Debug)]
 pub struct Domain {
-    written: Box<str>,
+    /// Where it differs.
+    written: Option<Box<str>>,
     ascii: Box<str>,
 }
 
@@ -42,12 +43,12 @@ impl Domain {
 
     /// The form it was written in, U-labels and letter case kept.
     pub fn written(&self) -> &str {
-        &self.written
+        self.written.as_deref().unwrap_or(&self.ascii)
     }
 
     /// Whether the written form needs SMTPUTF8 (RFC 6531) to be sent.
     pub fn is_internationalised(&self) -> bool {
-        !self.written.is_ascii()
+        !self.written().is_ascii()
     }
 }
 
@@ -78,7 +79,8 @@ impl FromStr for Domain {
                 return Err(DomainError::Character);
             }
         }
-        Ok(Domain { written: s.into(), ascii: ascii.into() })
+        let written = (s != ascii).then(|| s.into());
+        Ok(Domain { written, ascii: ascii.into() })
     }
 }
 
@@ -105,7 +107,7 @@ impl Ord for Domain {
 }
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.written)
+        f.write_str(self.written())
     }
 }
 

@@ -29,7 +29,7 @@ async fn scene() -> (World, QueueService, Vec<QueueId>) {
         ids.push(world.send(&[to]).await);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let service = QueueService::new(world.queue.clone(), Arc::new(world.clock));
+    let service = QueueService::new(world.queue.clone(), Arc::new(world.clock.clone()));
     (world, service, ids)
 }
 

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use postroad_store::spool::{Attempt, Change, Lease};
-use postroad_types::{DeliveryResult, Reply, limits};
+use postroad_store::spool::{Attempt, Change, Lease, QueuedRecipient, RecipientState};
+use postroad_types::{ByMode, DeliveryResult, Reply, limits};
 
 use super::attempt::{Job, Place};
 use super::pass::Pass;
@@ -70,7 +70,7 @@ impl Queue {
     pub(super) async fn deal(self: &Arc<Self>, lease: Lease) {
         let pass = Arc::new(Pass::new(lease));
         let now = self.now();
-        if pass.message.expires_at <= now {
+        if pass.message.expires_at <= now && !is_owed_an_attempt(&pass) {
             self.expire(&pass).await;
             return self.end_part(&pass).await;
         }
@@ -220,4 +220,14 @@ impl Queue {
             self.record(pass, changes).await;
         }
     }
+}
+
+/// Whether a recipient's time came while nobody was there to try: after a long stop, or when the time of day was set
+/// forward, mail is tried once more before it is given up. (Not where the sender set the time: RFC 2852 §4.1.3.)
+fn is_owed_an_attempt(pass: &Pass) -> bool {
+    let message = &pass.message;
+    let is_owed =
+        |r: &QueuedRecipient| r.state == RecipientState::Waiting && r.next_attempt_at < message.expires_at;
+    let is_late = message.options.deliver_by.is_some_and(|by| by.mode == ByMode::Return);
+    !is_late && message.recipients.iter().any(is_owed)
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use postroad_types::limits;
+use postroad_store::spool::{Filter, Micros, Order, RecipientState};
+use postroad_types::{QueueId, limits};
+use tokio::time::Instant;
 
 use super::Queue;
 use super::pass::Pass;
@@ -22,7 +24,9 @@ const SPOOL_DOWN: Duration = Duration::from_secs(1);
 impl Queue {
     /// Runs until [`stop`](Self::stop).
     pub async fn run(self: &Arc<Self>) {
+        let mut seen = (self.now(), Instant::now());
         loop {
+            self.watch_clock(&mut seen).await;
             // Armed first: what is accepted while leases are taken is not missed.
             let woken = self.wake.notified();
             let sleep = self.feed().await;
@@ -30,6 +34,40 @@ impl Queue {
                 () = self.stop.cancelled() => return,
                 () = woken => {}
                 () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// When the time of day is set back, what was put off by the old one would wait until the new one gets there:
+    /// it is due at once instead. What was never tried waits for a time that its sender chose.
+    async fn watch_clock(&self, seen: &mut (Micros, Instant)) {
+        let (now, at) = (self.now(), Instant::now());
+        let expected = after(seen.0, at.duration_since(seen.1));
+        *seen = (now, at);
+        let back = between(now, expected);
+        if back <= self.settings.backoff.max {
+            return;
+        }
+        tracing::warn!(
+            seconds = back.as_secs(),
+            "the time of day was set back; what was put off is tried now"
+        );
+        let waiting = Filter { state: Some(RecipientState::Waiting), ..Filter::default() };
+        let mut last = None;
+        loop {
+            let page = match self.spool.list(&waiting, last.as_ref(), LEASE_BATCH).await {
+                Ok(page) if !page.is_empty() => page,
+                Ok(_) => return,
+                Err(error) => return tracing::error!(%error, "the queue can not be listed"),
+            };
+            last = page.last().map(|message| message.id.clone());
+            let tried = page.into_iter().filter(|message| message.recipients.iter().any(|r| r.attempts > 0));
+            let ids: Vec<QueueId> = tried.map(|message| message.id).collect();
+            if !ids.is_empty()
+                && let Err(error) =
+                    self.spool.order(&Filter { ids, ..Filter::default() }, Order::Retry, now).await
+            {
+                tracing::error!(%error, "messages can not be made due");
             }
         }
     }

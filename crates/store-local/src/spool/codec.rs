@@ -41,6 +41,8 @@ pub(crate) struct Malformed;
 
 type Decoded<T> = Result<T, Malformed>;
 
+/// A recipient has no fewer octets.
+const RECIPIENT_OCTETS_MIN: usize = 20;
 /// Octets of a queue id.
 pub(crate) const ID_OCTETS: usize = 16;
 
@@ -121,8 +123,9 @@ pub(crate) fn decode_message(payload: &[u8], format: u32) -> Decoded<(QueuedMess
     let envelope_id = from.optional_text()?;
     let options = if format < 2 { EnvelopeOptions::default() } else { from.options()? };
     let (size_octets, accepted_at, expires_at) = (from.u64()?, from.i64()?, from.i64()?);
-    let count = from.u32()?;
-    let mut recipients = Vec::new();
+    let count = from.u32()? as usize;
+    // A count that cannot be true is not believed beforehand.
+    let mut recipients = Vec::with_capacity(count.min(from.0.len() / RECIPIENT_OCTETS_MIN));
     for _ in 0..count {
         recipients.push(QueuedRecipient {
             address: from.parsed()?,

@@ -67,7 +67,8 @@ pub struct Counts {
 /// The queue in memory. `S` is what the spool needs to find a message's octets.
 #[derive(Debug)]
 pub struct QueueTable<S> {
-    entries: BTreeMap<Key, Entry<S>>,
+    /// Boxed: a tree's nodes are about half empty.
+    entries: BTreeMap<Key, Box<Entry<S>>>,
     due: BTreeSet<(Micros, Key)>,
     ends: BTreeSet<(Micros, Key)>,
     next_token: u64,
@@ -91,11 +92,13 @@ impl<S> QueueTable<S> {
     }
 
     /// Takes a message in; an earlier one of the same id is replaced.
-    pub fn insert(&mut self, message: QueuedMessage, stored: S) {
+    pub fn insert(&mut self, mut message: QueuedMessage, stored: S) {
+        message.recipients.shrink_to_fit();
         let key = Key::from(&message.id);
         self.take(key);
         self.count(&message, true);
-        self.entries.insert(key, Entry { message, stored, lease: None, reserved: false, place: None });
+        let entry = Entry { message, stored, lease: None, reserved: false, place: None };
+        self.entries.insert(key, Box::new(entry));
         self.settle(key);
     }
 
@@ -291,7 +294,7 @@ impl<S> QueueTable<S> {
         let entry = self.entries.remove(&key)?;
         self.unplace(key, entry.place);
         self.count(&entry.message, false);
-        Some(entry)
+        Some(*entry)
     }
 
     /// Puts the entry where its state says: under its lease's end, or under the time it is due.

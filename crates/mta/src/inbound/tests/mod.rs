@@ -1,6 +1,7 @@
 //! Sessions over real sockets: a client says its lines, and what it hears and what is queued is looked at.
 
 mod policy;
+mod storage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,12 +65,12 @@ async fn scene_behind(
     let timeouts = Timeouts { command: PATIENCE, data_block: PATIENCE };
     let relay = Config { message_octets_max: 1 << 20, timeouts, ..Config::relay(hostname.clone()) };
     let submission = Config { timeouts, verify: Verify::Ask, ..Config::submission(hostname) };
-    let policy = policy_with(settings, dns, world.cached.clone(), Arc::new(world.clock));
+    let policy = policy_with(settings, dns, world.cached.clone(), Arc::new(world.clock.clone()));
     let inbound = Arc::new(Inbound {
         policy: Arc::new(policy),
         directory: world.cached.clone(),
         queue: world.queue.clone(),
-        clock: Arc::new(world.clock),
+        clock: Arc::new(world.clock.clone()),
         trace_log: world.trace_log.clone(),
         tls: Some(tls),
         proxy_from,

@@ -1,5 +1,6 @@
 //! Scenes with hosts that behave well and badly, over loopback.
 
+mod faults;
 mod host;
 mod terms;
 

@@ -1,5 +1,6 @@
 //! Scenes from the life of a queue, in simulated time.
 
+mod clock;
 mod operator;
 mod reports;
 
