@@ -133,7 +133,8 @@ impl Listener {
             let Ok(mut conn) = Conn::plain(tcp) else { continue };
             match gate.enter(conn.peer().ip()) {
                 Ok(pass) => {
-                    let session = serve(conn);
+                    // Boxed: else the task has room for it twice, before and after its first step.
+                    let session = Box::pin(serve(conn));
                     drain.spawn(async move {
                         session.await;
                         drop(pass);

@@ -23,7 +23,7 @@ use crate::policy::verdict::Finding;
 use crate::policy::{Client, Envelope};
 
 /// What is read at once while commands are exchanged; an idle session holds no more than this.
-const COMMAND_OCTETS: usize = 2048;
+const COMMAND_OCTETS: usize = 1024;
 /// What is read at once while a body comes.
 const BODY_OCTETS: usize = 64 * 1024;
 /// A client that does not read our replies for so long is gone.
@@ -34,7 +34,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves one connection to its end.
 pub async fn serve(inbound: Arc<Inbound>, door: Door, conn: Conn, drain: Drain) {
     let peer = conn.peer();
-    let mut session = match Session::begin(inbound, door, conn).await {
+    let mut session = match Box::pin(Session::begin(inbound, door, conn)).await {
         Ok(session) => session,
         Err(error) => {
             tracing::info!(client = %peer, port = door.name(), %error, "no session with a client");
@@ -193,7 +193,17 @@ impl Session {
                     self.conn.flush().await
                 };
                 tokio::time::timeout(WRITE_TIMEOUT, write).await.map_err(|_| io::ErrorKind::TimedOut)??;
+                Ok(true)
             }
+            // Boxed, that a session that waits holds no room for all that could happen next.
+            output => Box::pin(self.consider(output)).await,
+        }
+    }
+
+    /// The same for what takes more than a moment.
+    async fn consider(&mut self, output: Output) -> io::Result<bool> {
+        match output {
+            Output::Write(_) => {}
             Output::AskGreeting => {
                 if let Some(answer) = self.greet().await? {
                     self.server.answer(Instant::now(), answer);

@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Scene {
     world: World,
+    inbound: Arc<Inbound>,
     drain: Drain,
     closed: CancellationToken,
     smtp: SocketAddr,
@@ -92,7 +93,7 @@ async fn scene_behind(
     };
     let (smtp, submission, submissions) =
         (open(Door::Relay), open(Door::Submission), open(Door::Submissions));
-    Scene { world, drain, closed, smtp, submission, submissions, roots, _dir: dir }
+    Scene { world, inbound, drain, closed, smtp, submission, submissions, roots, _dir: dir }
 }
 
 impl Scene {
@@ -426,4 +427,15 @@ async fn a_client_that_goes_away_in_the_middle_leaves_nothing() {
     assert!(scene.queued().await.is_empty());
     let all = Filter::default();
     assert!(scene.world.spool.order(&all, Order::Retry, 0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_session_that_waits_is_small() {
+    let scene = scene().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap());
+    let (accepted, _client) = tokio::join!(listener.accept(), client);
+    let conn = postroad_service::Conn::plain(accepted.unwrap().0).unwrap();
+    let session = super::session::serve(scene.inbound.clone(), Door::Relay, conn, scene.drain.clone());
+    assert!(size_of_val(&session) < 4096, "{} octets", size_of_val(&session));
 }
