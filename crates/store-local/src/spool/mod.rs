@@ -54,7 +54,7 @@ use postroad_types::limits::BODY_CHUNK_OCTETS;
 use tokio::sync::{broadcast, oneshot};
 
 pub use disk::{Disk, DiskFile, RealDisk};
-pub use settings::{CACHE_OCTETS, SEGMENT_OCTETS, SPOOL_OCTETS_MAX, SpoolSettings};
+pub use settings::{CACHE_OCTETS, SEGMENT_OCTETS, SPOOL_OCTETS_MAX, SPOOL_RECIPIENTS_MAX, SpoolSettings};
 
 use codec::Extent;
 use disk::ReadOnlyDisk;

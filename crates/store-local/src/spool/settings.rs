@@ -4,6 +4,8 @@
 pub const SEGMENT_OCTETS: u64 = 64 * 1024 * 1024;
 /// Octets of mail that the queue holds unless set otherwise.
 pub const SPOOL_OCTETS_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// Recipients that the queue holds unless set otherwise: each takes up to a KiB of memory.
+pub const SPOOL_RECIPIENTS_MAX: u64 = 2_000_000;
 /// Octets of bodies that are kept in memory for the attempt that follows their arrival, unless set otherwise.
 pub const CACHE_OCTETS: usize = 32 * 1024 * 1024;
 
@@ -15,6 +17,9 @@ pub struct SpoolSettings {
     /// Octets of queued mail; new mail beyond is refused for a while (452). The files take up to twice as
     /// much and three segments, for what was delivered is given back in whole segments.
     pub max_octets: u64,
+    /// Recipients that are not done yet; new mail beyond is refused for a while, so that a flood ends in 452 and not in
+    /// a lack of memory.
+    pub max_recipients: u64,
     /// Octets of memory for bodies that arrived just now.
     pub cache_octets: usize,
 }
@@ -24,6 +29,7 @@ impl Default for SpoolSettings {
         SpoolSettings {
             segment_octets: SEGMENT_OCTETS,
             max_octets: SPOOL_OCTETS_MAX,
+            max_recipients: SPOOL_RECIPIENTS_MAX,
             cache_octets: CACHE_OCTETS,
         }
     }

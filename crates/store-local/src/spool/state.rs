@@ -231,11 +231,17 @@ impl Shared {
         if self.short_of_room.load(Ordering::Acquire) {
             return Err(StoreError::Unavailable("the spool's file system is full; free some room".into()));
         }
-        let held = self.state().table.counts().octets;
+        let counts = self.state().table.counts();
+        let (held, recipients) = (counts.octets, counts.recipients);
         if held.saturating_add(octets) > self.settings.max_octets {
             let limit = self.settings.max_octets;
             return Err(StoreError::Unavailable(format!(
                 "the queue holds {held} octets of the {limit} that it may; deliver or remove mail, or allow more"
+            )));
+        }
+        if recipients >= self.settings.max_recipients {
+            return Err(StoreError::Unavailable(format!(
+                "the queue holds {recipients} recipients, as many as it may; deliver or remove mail"
             )));
         }
         Ok(())

@@ -174,6 +174,17 @@ async fn a_full_queue_refuses_mail_until_some_left() {
 }
 
 #[tokio::test]
+async fn more_recipients_than_memory_is_for_are_refused_until_some_left() {
+    let settings = SpoolSettings { max_recipients: 2, ..settings() };
+    let spool = LogSpool::open_on(Arc::new(CrashDisk::new()), settings).unwrap();
+    accept(&spool, b"one").await.unwrap();
+    accept(&spool, b"two").await.unwrap();
+    assert!(matches!(spool.create(10).await.map(|_| ()), Err(StoreError::Unavailable(_))));
+    spool.order(&Filter::default(), Order::Remove, 1).await.unwrap();
+    accept(&spool, b"three").await.unwrap();
+}
+
+#[tokio::test]
 async fn segments_are_given_back_and_what_stays_is_moved() {
     let disk = CrashDisk::new();
     let spool = open(&disk);
