@@ -46,6 +46,11 @@ pub fn octets(count: u64) -> String {
     format!("{value:.1} TiB")
 }
 
+/// A remote host's words may hold anything; a terminal must not obey them.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Microseconds since 1970, now.
 pub fn now_us() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -10,7 +10,7 @@ use postroad_types::Role;
 use serde_json::json;
 
 use super::client::{Services, said};
-use super::table::now_us;
+use super::table::{now_us, printable};
 use crate::lab::say;
 
 #[derive(Debug, clap::Args)]
@@ -180,12 +180,8 @@ fn shown(field: &v1::StepField) -> String {
     format!("{} {}", say::dim(&field.key), printable(&field.value))
 }
 
-/// A remote host's words may hold anything; a terminal must not obey them.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn step_json(step: &v1::Step) -> serde_json::Value {
+/// A step for programs.
+pub fn step_json(step: &v1::Step) -> serde_json::Value {
     let fields: serde_json::Map<String, serde_json::Value> =
         step.fields.iter().map(|field| (field.key.clone(), field.value.clone().into())).collect();
     json!({

@@ -6,12 +6,12 @@ use postroad_rpc::Channel;
 use postroad_rpc::v1;
 use postroad_rpc::v1::queue_client::QueueClient;
 use postroad_types::Role;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::words::{last, message_json, next, printable, sender, state};
+use super::words::{last, message_json, next, sender, state};
 use crate::cli::client::{Services, said};
-use crate::cli::table::{now_us, octets, span};
-use crate::cli::trace::find;
+use crate::cli::table::{now_us, octets, printable, span};
+use crate::cli::trace::{find, step_json};
 
 /// So much of the message's beginning is asked for.
 const HEAD_OCTETS: u32 = 16_384;
@@ -93,12 +93,6 @@ fn attempt(step: &v1::Step, now: i64) -> String {
         out.push_str(&format!("                | {}\n", printable(line)));
     }
     out
-}
-
-fn step_json(step: &v1::Step) -> Value {
-    let fields: serde_json::Map<String, Value> =
-        step.fields.iter().map(|field| (field.key.clone(), field.value.clone().into())).collect();
-    json!({ "at_us": step.at_us, "what": step.name, "duration_us": step.duration_us, "fields": fields })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use postroad_rpc::v1;
 use serde_json::json;
 
-use crate::cli::table::span;
+use crate::cli::table::{printable, span};
 
 /// A sender, also the null one.
 pub fn sender(message: &v1::QueuedMessage) -> &str {
@@ -30,11 +30,6 @@ pub fn reply_line(reply: &v1::Reply) -> String {
     let text = printable(&reply.text);
     let parts = [reply.code.to_string(), reply.enhanced.clone(), text];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// A remote host's words may hold anything; a terminal must not obey them.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 pub fn state(recipient: &v1::QueuedRecipient) -> &'static str {
