@@ -1,7 +1,9 @@
 //! Gives messages to an SMTP server as fast as it takes them: `load ADDRESS MESSAGES SESSIONS OCTETS TO [reuse]`.
 //!
 //! As smtp-source of Postfix does it, a command at a time, but without Nagle's algorithm: with it, servers that
-//! acknowledge late look forty times as slow as they are. Ends when the last 250 is heard; fails if a reply is another.
+//! acknowledge late look forty times as slow as they are. Few wait for a greeting at once, because OpenSMTPD listens
+//! with a backlog of five and a client beyond that waits for seconds. Ends when the last 250 is heard; fails if a reply
+//! is another.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -10,6 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+/// Sessions that may wait for their greeting at once.
+static GREETED: Semaphore = Semaphore::const_new(4);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -53,10 +59,12 @@ async fn session(
     let take = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
     let mut more = take();
     while more {
+        let turn = GREETED.acquire().await?;
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let mut server = Client(BufReader::new(tcp));
         server.reply("220").await?;
+        drop(turn);
         server.say("EHLO load.test\r\n", "250").await?;
         loop {
             server.say("MAIL FROM:<load@elsewhere.test>\r\n", "250").await?;

@@ -162,7 +162,7 @@ pub async fn run_with(node: Node, spool: Arc<dyn Spool>, relay: Arc<dyn Relay>) 
         submission: Arc::new(submission),
     });
 
-    let service = QueueService::new(queue.clone(), node.clock.clone());
+    let service = QueueService::new(queue.clone(), node.clock.clone(), node.trace.clone());
     node.serve_rpc(Server::new(Role::Mta).add(QueueServer::new(service)))?;
     node.serve_admin()?;
     serve(&node, inbound, queue, doors).await;

@@ -14,7 +14,8 @@ use futures_util::{Stream, stream};
 use postroad_rpc::v1::queue_event::Kind;
 use postroad_rpc::v1::queue_server::Queue as QueueContract;
 use postroad_rpc::{Peer, convert, v1};
-use postroad_service::Clock;
+use postroad_service::tracelog::Query;
+use postroad_service::{Clock, TraceLog};
 use postroad_store::spool::{AGE_MINUTES, Filter, Order, SpoolEvent};
 use postroad_types::{QueueId, Role};
 use tokio::sync::broadcast::error::RecvError;
@@ -28,17 +29,21 @@ const PAGE_DEFAULT: usize = 1000;
 const PAGE_MAX: usize = 10_000;
 /// Octets of a message that are shown at most.
 const HEAD_OCTETS_MAX: u32 = 65_536;
+/// Steps of an attempt: the dialogue, and what it led to.
+const ATTEMPT_STEPS: [&str; 7] =
+    ["smtp", "delivered", "deferred", "rejected", "expanded", "expired", "kept back"];
 
 /// The service; for operators only.
 #[derive(Clone, Debug)]
 pub struct QueueService {
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
+    trace_log: TraceLog,
 }
 
 impl QueueService {
-    pub fn new(queue: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
-        QueueService { queue, clock }
+    pub fn new(queue: Arc<Queue>, clock: Arc<dyn Clock>, trace_log: TraceLog) -> Self {
+        QueueService { queue, clock, trace_log }
     }
 
     fn now(&self) -> i64 {
@@ -102,6 +107,19 @@ impl QueueService {
         Ok(Response::new(v1::DestinationReply { changed }))
     }
 
+    /// What the log of steps has about a message's attempts.
+    async fn attempts(&self, id: &QueueId) -> Result<Vec<v1::Step>, Status> {
+        let query = Query { queue_id: Some(id.clone()), ..Query::default() };
+        let log = self.trace_log.clone();
+        let found = tokio::task::spawn_blocking(move || log.find(&query)).await;
+        let steps = found
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| Status::unavailable(format!("the log of steps cannot be read: {error}")))?;
+        let attempts = steps.into_iter().filter(|step| ATTEMPT_STEPS.contains(&step.name.as_str()));
+        Ok(attempts.map(Into::into).collect())
+    }
+
     async fn event(&self, event: SpoolEvent) -> v1::QueueEvent {
         let (kind, id) = match event {
             SpoolEvent::Accepted(id) => (Kind::Accepted, id),
@@ -162,8 +180,9 @@ impl QueueContract for QueueService {
             0 => bytes::Bytes::new(),
             length => self.queue.spool().read(&id, 0, length as usize).await.map_err(|e| status(&e))?,
         };
+        let attempts = self.attempts(&id).await?;
         let message = Some(message(found, self.now()));
-        Ok(Response::new(v1::ShowMessageReply { message, head }))
+        Ok(Response::new(v1::ShowMessageReply { message, head, attempts }))
     }
 
     async fn count_by_destination(

@@ -29,7 +29,8 @@ async fn scene() -> (World, QueueService, Vec<QueueId>) {
         ids.push(world.send(&[to]).await);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let service = QueueService::new(world.queue.clone(), Arc::new(world.clock.clone()));
+    let service =
+        QueueService::new(world.queue.clone(), Arc::new(world.clock.clone()), world.trace_log.clone());
     (world, service, ids)
 }
 
@@ -69,6 +70,10 @@ async fn one_message_is_shown_with_its_last_reply_and_its_head() {
     assert_eq!((recipient.attempts, recipient.last_host.as_str()), (1, "mx.beta.test [192.0.2.25]:25"));
     assert_eq!(recipient.last_reply.unwrap().text, "later");
     assert_eq!(&reply.head[..], b"Subject: hello");
+    let attempts: Vec<&str> = reply.attempts.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(attempts, ["deferred"], "the host of this test writes no dialogue");
+    let said = |key: &str| reply.attempts[0].fields.iter().any(|field| field.key == key);
+    assert!(said("reply") && said("retry_s"), "{:?}", reply.attempts);
     let unknown = v1::ShowMessageRequest { queue_id: QueueId::new(1, 1).to_string(), head_octets: 0 };
     assert_eq!(service.show_message(operator(unknown)).await.unwrap_err().code(), tonic::Code::NotFound);
 }

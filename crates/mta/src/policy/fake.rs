@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::route::{DnsAnswer, DnsLookup, Family, Mx};
+use crate::route::{DnsAnswer, DnsLookup, Failure, Family, Mx};
 
 /// What is not in it does not exist.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ impl FakeDns {
             std::future::pending::<()>().await;
         }
         if self.fails.contains(name) {
-            return DnsAnswer::Failed("SERVFAIL".into());
+            return DnsAnswer::Failed(Failure::ServFail);
         }
         match found {
             Some(records) if !records.is_empty() => {

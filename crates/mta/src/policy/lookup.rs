@@ -12,7 +12,7 @@ use std::time::Duration;
 use postroad_types::limits::{POLICY_DNS_ENTRIES_MAX, POLICY_DNS_SECONDS_MAX};
 use tokio::time::Instant;
 
-use crate::route::{DnsAnswer, DnsLookup, Family, Mx};
+use crate::route::{DnsAnswer, DnsLookup, Failure, Family, Mx};
 
 const KEPT_MAX: Duration = Duration::from_secs(POLICY_DNS_SECONDS_MAX);
 
@@ -74,7 +74,7 @@ impl Questions<'_> {
     }
 
     async fn bounded<T>(&self, question: impl Future<Output = DnsAnswer<T>>) -> DnsAnswer<T> {
-        let late = || DnsAnswer::Failed("no answer in time".to_owned());
+        let late = || DnsAnswer::Failed(Failure::Other("no answer in time".to_owned()));
         tokio::time::timeout_at(self.until, question).await.unwrap_or_else(|_| late())
     }
 

@@ -26,8 +26,19 @@ pub enum DnsAnswer<T> {
     NoSuchDomain,
     /// The name exists, without records of this type (NODATA).
     NoRecords,
-    /// Not known now: time-out, SERVFAIL, REFUSED … Asking later may help.
-    Failed(String),
+    /// Not known now. Asking later may help.
+    Failed(Failure),
+}
+
+/// Why DNS gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// There is one, but its DNSSEC signatures do not hold: it is forged, or its zone is badly kept.
+    Bogus,
+    /// The resolver could not find out (SERVFAIL).
+    ServFail,
+    /// The resolver did not answer, refused, or something else.
+    Other(String),
 }
 
 /// An address record's type.
@@ -68,15 +79,25 @@ impl fmt::Display for Mx {
 impl<T: fmt::Display> fmt::Display for DnsAnswer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DnsAnswer::Records { records, .. } => {
+            DnsAnswer::Records { records, secure, .. } => {
                 for (i, record) in records.iter().enumerate() {
                     write!(f, "{}{record}", if i == 0 { "" } else { ", " })?;
                 }
-                Ok(())
+                f.write_str(if *secure { " (secure)" } else { "" })
             }
             DnsAnswer::NoSuchDomain => f.write_str("NXDOMAIN"),
             DnsAnswer::NoRecords => f.write_str("no records"),
             DnsAnswer::Failed(why) => write!(f, "failed: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Bogus => f.write_str("bogus (its DNSSEC signatures do not hold)"),
+            Failure::ServFail => f.write_str("SERVFAIL"),
+            Failure::Other(why) => f.write_str(why),
         }
     }
 }

@@ -1,5 +1,9 @@
 //! [`DnsLookup`] over hickory's stub resolver, which asks our dns role.
 //!
+//! Questions have the AD bit, so that a resolver that validates says when it has (RFC 6840 §5.7); its word counts, so
+//! it must be reached over a path that can be trusted. SERVFAIL is asked again with checking disabled (RFC 4035
+//! §3.2.2): data that come only then are there but bogus.
+//!
 //! No cache of its own: the resolver behind it has one with all its rules, and a second one would only make
 //! changes slower to arrive. A resolver that is given by name (in containers) is looked up again when
 //! questions fail, because the container may have come back with another address.
@@ -9,22 +13,24 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use hickory_net::runtime::TokioRuntimeProvider;
+use hickory_net::xfer::{DnsHandle, RetryDnsHandle};
 use hickory_net::{DnsError, NetError};
-use hickory_proto::op::ResponseCode;
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 use tokio::time::Instant;
 
-use super::dns::{DnsAnswer, DnsLookup, Family, Mx};
+use super::dns::{DnsAnswer, DnsLookup, Failure, Family, Mx};
 
 /// A question with all its repetitions takes at most so long.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// One packet is waited for so long; our resolver may have to walk from the root.
 const PACKET_TIMEOUT: Duration = Duration::from_secs(5);
+/// A packet is sent again so often.
+const ATTEMPTS: usize = 2;
 /// Resolvers given by name are looked up again at most this often.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
@@ -37,8 +43,10 @@ pub struct HickoryLookup {
     current: Mutex<Option<Current>>,
 }
 
+type Stub = RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>;
+
 struct Current {
-    resolver: TokioResolver,
+    stub: Stub,
     since: Instant,
 }
 
@@ -54,14 +62,14 @@ impl HickoryLookup {
         HickoryLookup { names, current: Mutex::new(None) }
     }
 
-    /// The resolver in use; made at the first question, and again after failures if it was given by name.
-    async fn resolver(&self, failed: bool) -> Result<TokioResolver, String> {
+    /// The stub in use; made at the first question, and again after failures if a resolver was given by name.
+    async fn stub(&self, failed: bool) -> Result<Stub, String> {
         let by_name = self.names.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
         if let Ok(current) = self.current.lock()
             && let Some(current) = current.as_ref()
             && (!failed || !by_name || current.since.elapsed() < REFRESH_EVERY)
         {
-            return Ok(current.resolver.clone());
+            return Ok(current.stub.clone());
         }
         let mut servers = Vec::new();
         for (host, port) in &self.names {
@@ -74,20 +82,16 @@ impl HickoryLookup {
         }
         let mut options = ResolverOpts::default();
         options.timeout = PACKET_TIMEOUT;
-        options.attempts = 2;
-        options.cache_size = 0;
-        options.use_hosts_file = ResolveHosts::Never;
         options.try_tcp_on_error = true;
         options.max_active_requests = 1024;
-        let config = ResolverConfig::from_name_servers(servers);
-        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .with_options(options)
-            .build()
-            .map_err(|error| format!("no stub resolver could be made: {error}"))?;
+        let tls = TlsConfig::new().map_err(|error| format!("no stub resolver could be made: {error}"))?;
+        let context = PoolContext::new(options, tls).into();
+        let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
+        let stub = RetryDnsHandle::new(pool, ATTEMPTS);
         if let Ok(mut current) = self.current.lock() {
-            *current = Some(Current { resolver: resolver.clone(), since: Instant::now() });
+            *current = Some(Current { stub: stub.clone(), since: Instant::now() });
         }
-        Ok(resolver)
+        Ok(stub)
     }
 
     async fn ask<T>(
@@ -96,31 +100,82 @@ impl HickoryLookup {
         rtype: RecordType,
         pick: impl Fn(&Record) -> Option<T>,
     ) -> DnsAnswer<T> {
-        let resolver = match self.resolver(false).await {
-            Ok(resolver) => resolver,
-            Err(why) => return DnsAnswer::Failed(why),
+        let failed = |why| DnsAnswer::Failed(Failure::Other(why));
+        let stub = match self.stub(false).await {
+            Ok(stub) => stub,
+            Err(why) => return failed(why),
         };
-        // The final dot keeps search lists out.
-        let asked = resolver.lookup(format!("{name}."), rtype);
-        let answer = match tokio::time::timeout(QUESTION_TIMEOUT, asked).await {
-            Ok(Ok(found)) => {
-                let records: Vec<T> = found.answers().iter().filter_map(pick).collect();
-                let ttl = found.answers().iter().map(|r| r.ttl).min().unwrap_or(0);
-                if records.is_empty() {
-                    DnsAnswer::NoRecords
-                } else {
-                    let secure = found.message().metadata.authentic_data;
-                    DnsAnswer::Records { records, ttl: Duration::from_secs(ttl.into()), secure }
-                }
+        let name = match Name::from_ascii(name) {
+            Ok(name) => name.to_lowercase(),
+            Err(error) => return failed(format!("{name} can not be asked for: {error}")),
+        };
+        let until = Instant::now() + QUESTION_TIMEOUT;
+        let answer = match tokio::time::timeout_at(until, exchange(&stub, &name, rtype, false)).await {
+            Ok(answer) => self::answer(answer, pick),
+            Err(_) => failed(format!("no answer within {} s", QUESTION_TIMEOUT.as_secs())),
+        };
+        if !matches!(answer, DnsAnswer::Failed(_)) {
+            return answer;
+        }
+        // For the next question; this one's mail is deferred.
+        let _ = self.stub(true).await;
+        if matches!(answer, DnsAnswer::Failed(Failure::ServFail)) {
+            let unchecked = tokio::time::timeout_at(until, exchange(&stub, &name, rtype, true)).await;
+            if let Ok(unchecked) = unchecked
+                && !matches!(self::answer(unchecked, |_| Some(())), DnsAnswer::Failed(_))
+            {
+                return DnsAnswer::Failed(Failure::Bogus);
             }
-            Ok(Err(error)) => negative(&error),
-            Err(_) => DnsAnswer::Failed(format!("no answer within {} s", QUESTION_TIMEOUT.as_secs())),
-        };
-        if matches!(answer, DnsAnswer::Failed(_)) {
-            // For the next question; this one's mail is deferred.
-            let _ = self.resolver(true).await;
         }
         answer
+    }
+}
+
+async fn exchange(
+    stub: &Stub,
+    name: &Name,
+    rtype: RecordType,
+    checking_disabled: bool,
+) -> Result<DnsResponse, NetError> {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.metadata.authentic_data = true;
+    message.metadata.checking_disabled = checking_disabled;
+    let options = DnsRequestOptions::default();
+    message.edns.get_or_insert_with(Edns::new).set_max_payload(options.edns_payload_len);
+    // A name with its final dot: no search list.
+    let mut name = name.clone();
+    name.set_fqdn(true);
+    message.add_query(Query::query(name, rtype));
+    match stub.send(DnsRequest::new(message, options)).next().await {
+        Some(answer) => answer,
+        None => Err(NetError::NoConnections),
+    }
+}
+
+fn answer<T>(answer: Result<DnsResponse, NetError>, pick: impl Fn(&Record) -> Option<T>) -> DnsAnswer<T> {
+    let response = match answer {
+        Ok(response) => response,
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => return negative(none.response_code),
+        Err(NetError::Dns(DnsError::ResponseCode(code))) => return negative(code),
+        Err(error) => return DnsAnswer::Failed(Failure::Other(error.to_string())),
+    };
+    let records: Vec<T> = response.answers.iter().filter_map(pick).collect();
+    if records.is_empty() {
+        // An alias without a target of this type, or without a target at all.
+        return negative(response.metadata.response_code);
+    }
+    let ttl = response.answers.iter().map(|record| record.ttl).min().unwrap_or(0);
+    let secure = response.metadata.authentic_data;
+    DnsAnswer::Records { records, ttl: Duration::from_secs(ttl.into()), secure }
+}
+
+fn negative<T>(code: ResponseCode) -> DnsAnswer<T> {
+    match code {
+        ResponseCode::NXDomain => DnsAnswer::NoSuchDomain,
+        ResponseCode::NoError => DnsAnswer::NoRecords,
+        ResponseCode::ServFail => DnsAnswer::Failed(Failure::ServFail),
+        code => DnsAnswer::Failed(Failure::Other(code.to_string())),
     }
 }
 
@@ -134,17 +189,6 @@ fn server(address: SocketAddr) -> NameServerConfig {
         true,
         vec![port(ConnectionConfig::udp()), port(ConnectionConfig::tcp())],
     )
-}
-
-fn negative<T>(error: &NetError) -> DnsAnswer<T> {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
-            ResponseCode::NXDomain => DnsAnswer::NoSuchDomain,
-            ResponseCode::NoError => DnsAnswer::NoRecords,
-            code => DnsAnswer::Failed(code.to_string()),
-        },
-        error => DnsAnswer::Failed(error.to_string()),
-    }
 }
 
 #[async_trait]
@@ -215,7 +259,8 @@ mod tests {
 
     use super::*;
 
-    /// A resolver on loopback that knows `beta.test`; `broken.test` is SERVFAIL, all else does not exist.
+    /// A resolver on loopback that knows `beta.test`, and that it is signed; `broken.test` is SERVFAIL,
+    /// `bogus.test` too unless checking is disabled, and all else does not exist.
     async fn resolver() -> HickoryLookup {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let port = socket.local_addr().unwrap().port();
@@ -234,6 +279,7 @@ mod tests {
         let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
         answer.metadata.message_type = MessageType::Response;
         answer.metadata.recursion_available = true;
+        answer.metadata.authentic_data = question.metadata.authentic_data;
         answer.add_query(query.clone());
         let name = query.name().clone();
         let negative = |answer: &mut Message| {
@@ -259,7 +305,8 @@ mod tests {
                 answer.add_answer(Record::from_rdata(name.clone(), 60, RData::PTR(ptr)));
             }
             ("beta.test.", _) => negative(&mut answer),
-            ("broken.test.", _) => answer.metadata.response_code = ResponseCode::ServFail,
+            ("bogus.test.", _) if question.metadata.checking_disabled => negative(&mut answer),
+            ("broken.test." | "bogus.test.", _) => answer.metadata.response_code = ResponseCode::ServFail,
             _ => {
                 answer.metadata.response_code = ResponseCode::NXDomain;
                 negative(&mut answer);
@@ -271,19 +318,23 @@ mod tests {
     #[tokio::test]
     async fn each_answer_is_what_dns_said() {
         let dns = resolver().await;
-        let DnsAnswer::Records { records, ttl, .. } = dns.mx("beta.test").await else { panic!("no records") };
+        let DnsAnswer::Records { records, ttl, secure } = dns.mx("beta.test").await else {
+            panic!("no records")
+        };
+        assert!(secure, "the resolver was asked whether it validates, and says so");
         let shown: Vec<String> = records.iter().map(ToString::to_string).collect();
         assert_eq!(
             (shown, ttl.as_secs()),
             (vec!["10 mx1.beta.test.".into(), "20 mx2.beta.test.".into()], 300)
         );
         let a = dns.addresses("beta.test", Family::A).await;
-        assert_eq!(a.to_string(), "192.0.2.1");
+        assert_eq!(a.to_string(), "192.0.2.1 (secure)");
         assert_eq!(dns.addresses("beta.test", Family::Aaaa).await, DnsAnswer::NoRecords);
-        assert_eq!(dns.texts("beta.test").await.to_string(), "two strings");
-        assert_eq!(dns.names("192.0.2.1".parse().unwrap()).await.to_string(), "host.beta.test");
+        assert_eq!(dns.texts("beta.test").await.to_string(), "two strings (secure)");
+        assert_eq!(dns.names("192.0.2.1".parse().unwrap()).await.to_string(), "host.beta.test (secure)");
         assert_eq!(dns.names("2001:db8::1".parse().unwrap()).await, DnsAnswer::NoSuchDomain);
         assert_eq!(dns.mx("nowhere.test").await, DnsAnswer::NoSuchDomain);
-        assert!(matches!(dns.mx("broken.test").await, DnsAnswer::Failed(_)));
+        assert_eq!(dns.mx("broken.test").await, DnsAnswer::Failed(Failure::ServFail));
+        assert_eq!(dns.mx("bogus.test").await, DnsAnswer::Failed(Failure::Bogus));
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use transport::Goal;
 
 pub use destination::{Destination, Hop, MxHost};
-pub use dns::{DnsAnswer, DnsLookup, Family, Mx, Question};
+pub use dns::{DnsAnswer, DnsLookup, Failure, Family, Mx, Question};
 pub use hickory::{HickoryLookup, ResolverName};
 pub use transport::{RuleError, Rules, Terms, TlsPolicy, Wanted, Way};
 

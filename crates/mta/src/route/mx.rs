@@ -169,7 +169,7 @@ async fn addresses(dns: &dyn DnsLookup, host: &str) -> (Vec<Question>, Addresses
                 least = least.min(ttl);
             }
             DnsAnswer::NoRecords | DnsAnswer::NoSuchDomain => {}
-            DnsAnswer::Failed(why) => failure = Some(why),
+            DnsAnswer::Failed(why) => failure = Some(why.to_string()),
         }
     }
     let outcome = match (addresses.is_empty(), failure) {

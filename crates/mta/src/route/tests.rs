@@ -118,12 +118,12 @@ async fn without_mx_the_domain_itself_is_the_host() {
 async fn what_does_not_exist_is_permanent_and_what_cannot_be_asked_is_not() {
     assert_eq!(refusal(&route(Zone::default(), "beta.test").await), (550, "5.1.2".into()));
     let mut zone = Zone::default();
-    zone.mx.insert("beta.test", DnsAnswer::Failed("SERVFAIL".into()));
+    zone.mx.insert("beta.test", DnsAnswer::Failed(Failure::ServFail));
     assert_eq!(refusal(&route(zone, "beta.test").await), (451, "4.4.3".into()));
     let zone = Zone::default().mx("beta.test", &[(10, "nowhere.beta.test")]);
     assert_eq!(refusal(&route(zone, "beta.test").await), (550, "5.4.4".into()));
     let mut zone = Zone::default().mx("beta.test", &[(10, "a.beta.test"), (20, "gone.beta.test")]);
-    zone.hosts.insert("a.beta.test", DnsAnswer::Failed("time-out".into()));
+    zone.hosts.insert("a.beta.test", DnsAnswer::Failed(Failure::Other("time-out".into())));
     assert_eq!(refusal(&route(zone, "beta.test").await), (451, "4.4.3".into()));
 }
 

@@ -40,7 +40,7 @@ impl v1::trace_server::Trace for TraceService {
             .map_err(|error| Status::internal(format!("the look-up ended early: {error}")))?
             .map_err(|error| Status::unavailable(format!("the log of steps cannot be read: {error}")))?;
         let mut answers = Vec::new();
-        let mut steps = steps.into_iter().map(step).peekable();
+        let mut steps = steps.into_iter().map(v1::Step::from).peekable();
         while steps.peek().is_some() {
             answers.push(Ok(v1::FindStepsReply { steps: steps.by_ref().take(STEPS_PER_ANSWER).collect() }));
         }
@@ -74,15 +74,17 @@ fn query(request: v1::FindStepsRequest) -> Result<Query, Status> {
     Ok(query)
 }
 
-fn step(event: TraceEvent) -> v1::Step {
-    v1::Step {
-        at_us: i64::try_from(event.at_us).unwrap_or(i64::MAX),
-        trace_id: event.trace_id.to_string(),
-        queue_id: event.queue_id.map(|id| id.to_string()).unwrap_or_default(),
-        role: event.role,
-        node: event.node,
-        name: event.name,
-        fields: event.fields.into_iter().map(|(key, value)| v1::StepField { key, value }).collect(),
-        duration_us: event.duration_us,
+impl From<TraceEvent> for v1::Step {
+    fn from(event: TraceEvent) -> Self {
+        v1::Step {
+            at_us: i64::try_from(event.at_us).unwrap_or(i64::MAX),
+            trace_id: event.trace_id.to_string(),
+            queue_id: event.queue_id.map(|id| id.to_string()).unwrap_or_default(),
+            role: event.role,
+            node: event.node,
+            name: event.name,
+            fields: event.fields.into_iter().map(|(key, value)| v1::StepField { key, value }).collect(),
+            duration_us: event.duration_us,
+        }
     }
 }

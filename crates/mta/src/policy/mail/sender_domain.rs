@@ -6,7 +6,7 @@ use postroad_types::Address;
 use crate::consignment::reply;
 use crate::policy::lookup::Questions;
 use crate::policy::verdict::Finding;
-use crate::route::{DnsAnswer, Family};
+use crate::route::{DnsAnswer, Failure, Family};
 
 const CHECK: &str = "sender-domain";
 
@@ -21,7 +21,7 @@ pub(super) async fn check(
         return Finding::clean(CHECK);
     };
     let name = domain.ascii();
-    let failed = |why: String| {
+    let failed = |why: Failure| {
         let reason = format!("whether {name} exists could not be found out: {why}");
         match failure {
             OnFailure::Accept => Finding::pass(CHECK, reason),

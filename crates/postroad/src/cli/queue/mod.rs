@@ -164,7 +164,7 @@ pub async fn main(config: &Path, args: Args) -> Result<(), String> {
     let mut queue = QueueClient::new(services.channel(Role::Mta).await?);
     match args.what {
         What::List(selection) => list::list(&mut queue, selection.selector()?, json).await,
-        What::Show { queue_id } => show::show(&services, &mut queue, queue_id, json).await,
+        What::Show { queue_id } => show::show(&mut queue, queue_id, json).await,
         What::Destinations => shape::destinations(&mut queue, json).await,
         What::Shape { limit } => shape::shape(&mut queue, limit, json).await,
         What::Watch => watch::watch(&mut queue, json).await,

@@ -1,33 +1,24 @@
 //! `postroad queue show`: how a message stands, and what each attempt led to.
 //!
-//! The queue keeps the last word about each recipient; all earlier ones stand in the timelines.
+//! The queue keeps the last word about each recipient; all earlier ones stand in the mta's log of steps.
 
 use postroad_rpc::Channel;
 use postroad_rpc::v1;
 use postroad_rpc::v1::queue_client::QueueClient;
-use postroad_types::Role;
 use serde_json::Value;
 
 use super::words::{last, message_json, next, sender, state};
-use crate::cli::client::{Services, said};
+use crate::cli::client::said;
 use crate::cli::table::{now_us, octets, printable, span};
-use crate::cli::trace::{find, step_json};
+use crate::cli::trace::step_json;
 
 /// So much of the message's beginning is asked for.
 const HEAD_OCTETS: u32 = 16_384;
-/// Steps that say what an attempt led to; `smtp` stands before them, with the dialogue.
-const FATES: [&str; 6] = ["delivered", "deferred", "rejected", "expanded", "expired", "kept back"];
-
-pub async fn show(
-    services: &Services,
-    queue: &mut QueueClient<Channel>,
-    queue_id: String,
-    as_json: bool,
-) -> Result<(), String> {
+pub async fn show(queue: &mut QueueClient<Channel>, queue_id: String, as_json: bool) -> Result<(), String> {
     let request = v1::ShowMessageRequest { queue_id, head_octets: HEAD_OCTETS };
     let reply = queue.show_message(request).await.map_err(said)?.into_inner();
     let message = reply.message.ok_or("the mta answered without a message")?;
-    let attempts = attempts(services, &message.trace_id).await?;
+    let attempts = reply.attempts;
     if as_json {
         let mut object = message_json(&message);
         if let Value::Object(fields) = &mut object {
@@ -68,18 +59,6 @@ pub async fn show(
     }
     println!("\nevery step: postroad trace {}", message.trace_id);
     Ok(())
-}
-
-/// The mta's steps of this message's attempts, in the order of time.
-async fn attempts(services: &Services, trace_id: &str) -> Result<Vec<v1::Step>, String> {
-    let ends = [(Role::Mta.name().to_owned(), services.channel(Role::Mta).await?)];
-    let request = v1::FindStepsRequest { id: trace_id.to_owned(), ..Default::default() };
-    let found = find(&ends, &request).await;
-    for (role, why) in &found.silent {
-        eprintln!("postroad: {role} does not tell its steps: {why}");
-    }
-    let is_attempt = |step: &v1::Step| step.name == "smtp" || FATES.contains(&step.name.as_str());
-    Ok(found.steps.into_iter().filter(is_attempt).collect())
 }
 
 /// A step on a line, a dialogue on lines of its own.
