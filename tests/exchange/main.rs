@@ -13,4 +13,5 @@ mod nobody_gets_a_bounce;
 mod receiver_is_down;
 mod strangers_are_refused;
 mod the_lab_tells_its_story;
+mod the_mta_is_killed_in_every_state;
 mod the_mta_is_stopped;

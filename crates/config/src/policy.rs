@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use postroad_types::Domain;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{HostPort, Rate, duration, hosts, networks, size};
+use crate::units::{HostPort, Rate, domains, duration, hosts, networks, size};
 
 /// What a finding of a check leads to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +117,9 @@ pub struct Policy {
     pub submission_from: CheckAction,
     /// Received does not tell from where an account submitted a message.
     pub hide_submitter: bool,
+    /// Domains whose accounts want it otherwise than the rest.
+    #[serde(with = "domains")]
+    pub hide_submitter_except: Vec<Domain>,
 
     pub rate: Rates,
     pub greylist: Greylist,
@@ -265,6 +269,7 @@ impl Default for Policy {
             attachment_types: Vec::new(),
             submission_from: Refuse,
             hide_submitter: true,
+            hide_submitter_except: Vec::new(),
             rate: Rates::default(),
             greylist: Greylist::default(),
             rspamd: Rspamd::default(),

@@ -52,6 +52,12 @@ impl AliasRecord {
     }
 }
 
+/// One delegation more than an account may have.
+pub fn too_many_delegations(account: &Address) -> StoreError {
+    let most = limits::DELEGATIONS_MAX;
+    StoreError::Invalid(format!("account {account} may already send as {most} others, more are not possible"))
+}
+
 /// What addresses are compared and sorted by: domain as A-labels, local part unquoted, both in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressKey(String);
@@ -152,7 +158,16 @@ pub trait DirectoryStore: Send + Sync + 'static {
         change: AccountChange,
         now: Micros,
     ) -> Result<AccountRecord, StoreError>;
+    /// With it go its right to send as others and theirs to send as it.
     async fn remove_account(&self, address: &Address) -> Result<AccountRecord, StoreError>;
+
+    /// Lets an account send as an address of a domain of ours that is not its own, or no longer; whether that changed
+    /// anything. [`StoreError::NotFound`] without such an account or domain, [`StoreError::Invalid`] when it has
+    /// [`limits::DELEGATIONS_MAX`] already.
+    async fn delegate(&self, account: &Address, send_as: &Address, allowed: bool)
+    -> Result<bool, StoreError>;
+    /// The addresses that an account may send as by delegation.
+    async fn delegations(&self, account: AccountId) -> Result<Vec<Address>, StoreError>;
 
     async fn aliases(
         &self,
@@ -163,6 +178,4 @@ pub trait DirectoryStore: Send + Sync + 'static {
     /// Makes the alias or gives it other targets. [`StoreError::Exists`] where an account has the address.
     async fn put_alias(&self, alias: &AliasRecord) -> Result<(), StoreError>;
     async fn remove_alias(&self, address: &Address) -> Result<(), StoreError>;
-    /// Aliases that lead straight to this address: who may send as whom.
-    async fn aliases_to(&self, target: &Address) -> Result<Vec<Address>, StoreError>;
 }

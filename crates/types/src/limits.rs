@@ -138,6 +138,8 @@ pub const ENVELOPE_ADDRESSES_MAX: usize = 10_000;
 /// How often an alias may lead to an alias.
 pub const ALIAS_DEPTH_MAX: usize = 8;
 /// Addresses that one recipient may expand to.
+/// Addresses that one account may send as by delegation.
+pub const DELEGATIONS_MAX: usize = 100;
 pub const ALIAS_TARGETS_MAX: usize = 1000;
 
 /// A mail folder's name in octets of UTF-8.

@@ -148,8 +148,17 @@ pub async fn remove_account(
     Ok(v1::RemoveAccountReply {})
 }
 
+pub async fn delegate(context: &Context, request: v1::DelegateRequest) -> Result<v1::DelegateReply, Status> {
+    let account = convert::address("account", &request.account)?;
+    let send_as = convert::address("send_as", &request.send_as)?;
+    let changed = context.directory.delegate(&account, &send_as, request.allowed).await.map_err(status)?;
+    tracing::info!(%account, %send_as, allowed = request.allowed, changed, "delegation set");
+    Ok(v1::DelegateReply { changed })
+}
+
 async fn shown_account(context: &Context, record: AccountRecord) -> Result<v1::Account, Status> {
     let usage = context.mailboxes.usage(record.id).await.map_err(status)?;
+    let sends_as = context.directory.delegations(record.id).await.map_err(status)?;
     Ok(v1::Account {
         id: record.id.0,
         address: record.address.to_string(),
@@ -158,6 +167,7 @@ async fn shown_account(context: &Context, record: AccountRecord) -> Result<v1::A
         used_octets: usage.octets,
         messages: usage.messages,
         created_us: record.created_at,
+        sends_as: sends_as.iter().map(Address::to_string).collect(),
     })
 }
 

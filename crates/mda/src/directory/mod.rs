@@ -9,7 +9,7 @@ pub mod throttle;
 use std::sync::Arc;
 
 use postroad_rpc::{Peer, convert, v1};
-use postroad_store::directory::Entry;
+use postroad_store::directory::{AddressKey, Entry};
 use postroad_types::{AccountId, Address, RecipientVerdict, Role};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -48,7 +48,7 @@ impl Service {
         })
     }
 
-    /// Its own address, with any detail, and every alias that leads straight to it.
+    /// Its own address, every alias that leads straight to it, and what was delegated to it, each with any detail.
     async fn may_send(&self, account: AccountId, address: &str) -> Result<bool, Status> {
         let address = convert::address("address", address)?;
         let context = &self.context;
@@ -56,10 +56,16 @@ impl Service {
         if !account.enabled {
             return Ok(false);
         }
+        let delegated = context.directory.delegations(account.id).await.map_err(status)?;
+        let delegated: Vec<AddressKey> = delegated.iter().map(AddressKey::of).collect();
+        let own_key = AddressKey::of(&account.address);
         let own = async |candidate: &Address| {
+            if delegated.contains(&AddressKey::of(candidate)) {
+                return Ok(true);
+            }
             Ok::<_, Status>(match context.directory.look_up(candidate).await.map_err(status)? {
                 Entry::Account(found) => found.id == account.id,
-                Entry::Alias(alias) => alias.targets.contains(&account.address),
+                Entry::Alias(alias) => alias.targets.iter().any(|target| AddressKey::of(target) == own_key),
                 Entry::CatchAll(_) | Entry::Unknown | Entry::NotOurs => false,
             })
         };
@@ -153,6 +159,14 @@ impl v1::directory_server::Directory for Service {
     ) -> Result<Response<v1::RemoveAccountReply>, Status> {
         operator(&request)?;
         manage::remove_account(&self.context, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn delegate(
+        &self,
+        request: Request<v1::DelegateRequest>,
+    ) -> Result<Response<v1::DelegateReply>, Status> {
+        operator(&request)?;
+        manage::delegate(&self.context, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_aliases(

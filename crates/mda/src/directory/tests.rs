@@ -231,8 +231,18 @@ async fn who_may_send_as_whom() {
     let alias =
         v1::PutAliasRequest { address: "sales@beta.test".into(), targets: vec!["bob@beta.test".into()] };
     operator.put_alias(alias).await.unwrap();
+    scene.put_account("boss@beta.test", Some("secret")).await;
+    let delegation = |allowed| v1::DelegateRequest {
+        account: "Bob@beta.test".into(),
+        send_as: "boss@beta.test".into(),
+        allowed,
+    };
+    assert!(operator.delegate(delegation(true)).await.unwrap().into_inner().changed);
     let mut mta = scene.as_role(Role::Mta);
+    assert_eq!(mta.delegate(delegation(true)).await.unwrap_err().code(), tonic::Code::PermissionDenied);
     for (address, expected) in [
+        ("boss@beta.test", true),
+        ("Boss+list@beta.test", true),
         ("bob@beta.test", true),
         ("BOB+lists@beta.test", true),
         ("sales@beta.test", true),
@@ -243,6 +253,12 @@ async fn who_may_send_as_whom() {
         let request = v1::MaySendRequest { account_id: bob, address: address.into() };
         assert_eq!(mta.may_send(request).await.unwrap().into_inner().allowed, expected, "{address}");
     }
+    let accounts = operator.list_accounts(v1::ListAccountsRequest::default()).await.unwrap().into_inner();
+    let of_bob = accounts.accounts.into_iter().find(|account| account.id == bob).unwrap();
+    assert_eq!(of_bob.sends_as, ["boss@beta.test"]);
+    operator.delegate(delegation(false)).await.unwrap();
+    let request = v1::MaySendRequest { account_id: bob, address: "boss@beta.test".into() };
+    assert!(!mta.may_send(request).await.unwrap().into_inner().allowed);
     scene.drain.cut();
 }
 

@@ -87,6 +87,7 @@ service! {
         list_accounts: ListAccountsRequest => ListAccountsReply,
         put_account: PutAccountRequest => Account,
         remove_account: RemoveAccountRequest => RemoveAccountReply,
+        delegate: DelegateRequest => DelegateReply,
         list_aliases: ListAliasesRequest => ListAliasesReply,
         put_alias: PutAliasRequest => Alias,
         remove_alias: RemoveAliasRequest => RemoveAliasReply,

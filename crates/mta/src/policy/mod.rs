@@ -166,7 +166,13 @@ impl Policy {
 
     /// Whether Received is not to tell where this client is.
     pub fn hides(&self, client: &Client) -> bool {
-        client.account.is_some() && self.shared.settings.hide_submitter
+        let settings = &self.shared.settings;
+        client.account.as_ref().is_some_and(|account| {
+            let except = account.address.rsplit_once('@').is_some_and(|(_, domain)| {
+                settings.hide_submitter_except.iter().any(|one| one.ascii().eq_ignore_ascii_case(domain))
+            });
+            settings.hide_submitter != except
+        })
     }
 
     /// Keeps house until the drain's first step.

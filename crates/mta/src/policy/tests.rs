@@ -221,3 +221,16 @@ async fn a_harvest_is_answered_later_and_later_and_marks_add_up() {
         assert_eq!(outcome.refusal.is_some(), refused);
     }
 }
+
+#[tokio::test]
+async fn a_domain_may_want_its_submitters_hidden_otherwise_than_the_rest() {
+    for hide_submitter in [true, false] {
+        let except = vec!["alpha.test".parse().unwrap()];
+        let settings = Settings { hide_submitter, hide_submitter_except: except, ..Settings::default() };
+        let (policy, _) = policy_of(settings, dns());
+        let hides = |account| policy.hides(&client(&policy, "192.0.2.7", account));
+        assert_eq!(hides(Some((1, "alice@alpha.test"))), !hide_submitter);
+        assert_eq!(hides(Some((9, "carol@omega.test"))), hide_submitter);
+        assert!(!hides(None), "who did not log in is shown");
+    }
+}

@@ -72,6 +72,14 @@ enum AccountWhat {
     Enable {
         address: String,
     },
+    /// Let it send as another address of ours, beside its own, its aliases and their +details
+    Delegate {
+        address: String,
+        send_as: String,
+        /// No longer
+        #[arg(long)]
+        revoke: bool,
+    },
     Remove {
         address: String,
         /// Remove its mail too
@@ -159,6 +167,9 @@ pub async fn account_main(config: &Path, args: AccountArgs) -> Result<(), String
             println!("{address} removed{}", if purge { " with its mail" } else { "; its mail is kept" });
             return Ok(());
         }
+        AccountWhat::Delegate { address, send_as, revoke } => {
+            return delegate(&mut directory, address, send_as, !revoke).await;
+        }
         AccountWhat::Add { address, quota } => v1::PutAccountRequest {
             password: Some(read_password(&address)?),
             quota_octets: quota.as_deref().map(parse_quota).transpose()?,
@@ -185,6 +196,30 @@ pub async fn account_main(config: &Path, args: AccountArgs) -> Result<(), String
         octets(account.quota_octets)
     };
     println!("{} {}, {quota}", account.address, if account.enabled { "enabled" } else { "disabled" });
+    Ok(())
+}
+
+async fn delegate(
+    directory: &mut DirectoryClient<Channel>,
+    account: String,
+    send_as: String,
+    allowed: bool,
+) -> Result<(), String> {
+    let request = v1::DelegateRequest { account: account.clone(), send_as: send_as.clone(), allowed };
+    let changed = directory.delegate(request).await.map_err(said)?.into_inner().changed;
+    println!(
+        "{}",
+        match (allowed, changed) {
+            (true, true) => format!("{account} may send as {send_as}"),
+            (true, false) => format!("{account} may already send as {send_as}"),
+            (false, true) => {
+                format!(
+                    "{account} may no longer send as {send_as}; what the mta remembers of it ends within a minute"
+                )
+            }
+            (false, false) => format!("{account} had no such delegation"),
+        }
+    );
     Ok(())
 }
 
@@ -225,6 +260,7 @@ async fn list_accounts(directory: &mut DirectoryClient<Channel>, domain: String)
                 account.messages.to_string(),
                 octets(account.used_octets),
                 if account.quota_octets == 0 { "-".to_owned() } else { octets(account.quota_octets) },
+                if account.sends_as.is_empty() { "-".to_owned() } else { account.sends_as.join(", ") },
             ]
         }));
         token = reply.next_page;
@@ -232,7 +268,7 @@ async fn list_accounts(directory: &mut DirectoryClient<Channel>, domain: String)
             break;
         }
     }
-    print!("{}", table(&["ID", "ADDRESS", "STATE", "MESSAGES", "USED", "QUOTA"], &rows));
+    print!("{}", table(&["ID", "ADDRESS", "STATE", "MESSAGES", "USED", "QUOTA", "SENDS AS"], &rows));
     Ok(())
 }
 

@@ -112,6 +112,20 @@ impl DirectoryStore for SqliteDirectory {
         self.worker.write(move |db| queries::remove_account(db, &address)).await
     }
 
+    async fn delegate(
+        &self,
+        account: &Address,
+        send_as: &Address,
+        allowed: bool,
+    ) -> Result<bool, StoreError> {
+        let (account, send_as) = (account.clone(), send_as.clone());
+        self.worker.write(move |db| queries::delegate(db, &account, &send_as, allowed)).await
+    }
+
+    async fn delegations(&self, account: AccountId) -> Result<Vec<Address>, StoreError> {
+        self.worker.read(move |db| queries::delegations(db, account)).await
+    }
+
     async fn aliases(
         &self,
         domain: Option<&Domain>,
@@ -130,11 +144,6 @@ impl DirectoryStore for SqliteDirectory {
     async fn remove_alias(&self, address: &Address) -> Result<(), StoreError> {
         let address = address.clone();
         self.worker.write(move |db| queries::remove_alias(db, &address)).await
-    }
-
-    async fn aliases_to(&self, target: &Address) -> Result<Vec<Address>, StoreError> {
-        let target = target.clone();
-        self.worker.read(move |db| queries::aliases_to(db, &target)).await
     }
 }
 

@@ -3,9 +3,10 @@
 use postroad_store::StoreError;
 use postroad_store::directory::{
     AccountChange, AccountRecord, AddressKey, AliasRecord, Credentials, DomainRecord, Entry, ScramKeys,
+    too_many_delegations,
 };
 use postroad_store::spool::Micros;
-use postroad_types::{AccountId, Address, Domain};
+use postroad_types::{AccountId, Address, Domain, limits};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -222,7 +223,39 @@ pub fn remove_account(db: &Connection, address: &Address) -> Result<AccountRecor
     let account =
         account_by_key(db, &key)?.ok_or_else(|| StoreError::NotFound(format!("account {address}")))?;
     db.execute("DELETE FROM account WHERE key = ?", [key.as_str()]).map_err(failed)?;
+    db.execute("DELETE FROM delegation WHERE key = ?", [key.as_str()]).map_err(failed)?;
     Ok(account)
+}
+
+// Delegations.
+
+pub fn delegate(
+    db: &Connection,
+    account: &Address,
+    send_as: &Address,
+    allowed: bool,
+) -> Result<bool, StoreError> {
+    let holder = account_by_key(db, &AddressKey::of(account))?
+        .ok_or_else(|| StoreError::NotFound(format!("account {account}")))?;
+    let (id, key) = (holder.id.0.cast_signed(), AddressKey::of(send_as));
+    let changed = if allowed {
+        own_domain(db, send_as)?;
+        let make = "INSERT INTO delegation (account, key, written) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+        db.execute(make, params![id, key.as_str(), send_as.to_string()]).map_err(failed)?
+    } else {
+        let take = "DELETE FROM delegation WHERE account = ? AND key = ?";
+        db.execute(take, params![id, key.as_str()]).map_err(failed)?
+    };
+    if allowed && delegations(db, holder.id)?.len() > limits::DELEGATIONS_MAX {
+        // The transaction is given up.
+        return Err(too_many_delegations(account));
+    }
+    Ok(changed > 0)
+}
+
+pub fn delegations(db: &Connection, account: AccountId) -> Result<Vec<Address>, StoreError> {
+    let sql = "SELECT written FROM delegation WHERE account = ? ORDER BY key";
+    many(db, sql, [account.0.cast_signed()], |row| parsed(0, row.get_ref(0)?.as_str()?))
 }
 
 // Aliases.
@@ -286,12 +319,6 @@ pub fn remove_alias(db: &Connection, address: &Address) -> Result<(), StoreError
         0 => Err(StoreError::NotFound(format!("alias {address}"))),
         _ => Ok(()),
     }
-}
-
-pub fn aliases_to(db: &Connection, target: &Address) -> Result<Vec<Address>, StoreError> {
-    let sql = "SELECT DISTINCT alias.written FROM alias_target JOIN alias ON alias.key = alias_target.alias
-        WHERE alias_target.key = ? ORDER BY alias.key";
-    many(db, sql, [AddressKey::of(target).as_str()], |row| parsed(0, row.get_ref(0)?.as_str()?))
 }
 
 // Rows.

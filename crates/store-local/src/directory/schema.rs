@@ -1,6 +1,7 @@
 //! The directory's tables. A released migration is never edited: a change is a new one at the end.
 
-pub const MIGRATIONS: &[&str] = &["
+pub const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE domain (
     -- Lower-case A-labels.
     key TEXT PRIMARY KEY,
@@ -41,4 +42,15 @@ CREATE TABLE alias_target (
     PRIMARY KEY (alias, place)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alias_target_key ON alias_target (key);
-"];
+",
+    "
+-- Addresses that an account may send as beside its own and its aliases.
+CREATE TABLE delegation (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    written TEXT NOT NULL,
+    PRIMARY KEY (account, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delegation_key ON delegation (key);
+",
+];

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use postroad_types::{AccountId, Address, Domain};
+use postroad_types::{AccountId, Address, Domain, limits};
 
 use crate::directory::{
     AccountChange, AccountRecord, AddressKey, AliasRecord, Credentials, DirectoryStore, DomainRecord, Entry,
+    too_many_delegations,
 };
 use crate::error::StoreError;
 use crate::spool::Micros;
@@ -24,6 +25,8 @@ struct Tables {
     domains: BTreeMap<Domain, Option<Address>>,
     accounts: BTreeMap<AccountId, (AccountRecord, Credentials)>,
     aliases: BTreeMap<AddressKey, AliasRecord>,
+    /// Who may send as whom else.
+    delegations: BTreeMap<(AccountId, AddressKey), Address>,
     last_account: u64,
 }
 
@@ -174,9 +177,44 @@ impl DirectoryStore for MemoryDirectory {
 
     async fn remove_account(&self, address: &Address) -> Result<AccountRecord, StoreError> {
         let mut tables = self.tables();
-        let id = tables.account(&AddressKey::of(address)).map(|(account, _)| account.id);
+        let key = AddressKey::of(address);
+        let id = tables.account(&key).map(|(account, _)| account.id);
         let removed = id.and_then(|id| tables.accounts.remove(&id));
+        tables.delegations.retain(|(account, send_as), _| Some(*account) != id && *send_as != key);
         removed.map(|(a, _)| a).ok_or_else(|| StoreError::NotFound(format!("account {address}")))
+    }
+
+    async fn delegate(
+        &self,
+        account: &Address,
+        send_as: &Address,
+        allowed: bool,
+    ) -> Result<bool, StoreError> {
+        let mut tables = self.tables();
+        let id = match tables.account(&AddressKey::of(account)) {
+            Some((account, _)) => account.id,
+            None => return Err(StoreError::NotFound(format!("account {account}"))),
+        };
+        let key = (id, AddressKey::of(send_as));
+        if !allowed {
+            return Ok(tables.delegations.remove(&key).is_some());
+        }
+        tables.own_key(send_as)?;
+        if tables.delegations.contains_key(&key) {
+            return Ok(false);
+        }
+        let has = tables.delegations.keys().filter(|(account, _)| *account == id).count();
+        if has >= limits::DELEGATIONS_MAX {
+            return Err(too_many_delegations(account));
+        }
+        tables.delegations.insert(key, send_as.clone());
+        Ok(true)
+    }
+
+    async fn delegations(&self, account: AccountId) -> Result<Vec<Address>, StoreError> {
+        let tables = self.tables();
+        let of_it = tables.delegations.iter().filter(|((id, _), _)| *id == account);
+        Ok(of_it.map(|(_, address)| address.clone()).collect())
     }
 
     async fn aliases(
@@ -206,12 +244,6 @@ impl DirectoryStore for MemoryDirectory {
     async fn remove_alias(&self, address: &Address) -> Result<(), StoreError> {
         let removed = self.tables().aliases.remove(&AddressKey::of(address));
         removed.map(|_| ()).ok_or_else(|| StoreError::NotFound(format!("alias {address}")))
-    }
-
-    async fn aliases_to(&self, target: &Address) -> Result<Vec<Address>, StoreError> {
-        let key = AddressKey::of(target);
-        let leads = |alias: &&AliasRecord| alias.targets.iter().any(|t| AddressKey::of(t) == key);
-        Ok(self.tables().aliases.values().filter(leads).map(|a| a.address.clone()).collect())
     }
 }
 
