@@ -1,10 +1,9 @@
 //! What the data of each record type is made of: one table for reading and writing presentation format, for
 //! taking records out of messages and for checking octets given as `\#` (RFC 3597 section 5).
 //!
-//! A type that is not in the table is opaque: RFC 3597's generic form is its only presentation. SVCB and
-//! HTTPS are read and written by hickory-proto (`text.rs`).
+//! A type that is not in the table is opaque: RFC 3597's generic form is its only presentation.
 
-use super::{Name, Rtype};
+use super::{Name, Rtype, loc, parts, svcb};
 
 /// One field of record data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +31,32 @@ pub enum Field {
     Base64,
     /// As many octets, written as hexadecimal pairs with hyphens (RFC 7043).
     Eui(usize),
+    /// The algorithm of a key in 8 bits; in text a number or a mnemonic (RFC 4034 appendix A.1).
+    Algorithm,
+    /// The kind of a certificate in 16 bits; in text a number or a mnemonic (RFC 4398 section 2.1).
+    Certificate,
+    /// A record type.
+    Type,
+    /// Record types up to the end, none too, as bit maps (RFC 4034 section 4.1.2).
+    Types,
+    /// Seconds since 1970 in 32 bits, in text YYYYMMDDHHmmSS (RFC 4034 section 3.2).
+    Time,
+    /// A length octet and as many octets, in hexadecimal; none is written as a hyphen (RFC 5155 section 3.3).
+    Salt,
+    /// A length octet and as many octets, at least one, in base32hex (RFC 5155 section 3.3).
+    Hash,
+    /// 64 bits as four groups of hexadecimal digits (RFC 6742 section 2.1.2).
+    Groups,
+    /// Address prefixes up to the end, none too (RFC 3123 section 4).
+    Prefixes,
+    /// Kind of gateway, algorithm and gateway, whose form the kind decides (RFC 4025 section 2.5).
+    Gateway,
+    /// Octets up to the end in base64, or none at all (RFC 4025 section 2.6).
+    KeyOrNothing,
+    /// A place on Earth (RFC 1876).
+    Location,
+    /// Keys and values up to the end (RFC 9460 section 2.2).
+    Parameters,
 }
 
 /// The fields of a type's data; `None` for types that are opaque to this server.
@@ -52,13 +77,25 @@ pub fn fields(rtype: Rtype) -> Option<&'static [Field]> {
         Rtype::URI => &[U16, U16, Text],
         Rtype::TLSA | Rtype::SMIMEA => &[U8, U8, U8, Hex],
         Rtype::SSHFP => &[U8, U8, Hex],
-        Rtype::DS | Rtype::CDS => &[U16, U8, U8, Hex],
-        Rtype::DNSKEY | Rtype::CDNSKEY | Rtype::KEY => &[U16, U8, U8, Base64],
+        Rtype::DS | Rtype::CDS => &[U16, Algorithm, U8, Hex],
+        Rtype::DNSKEY | Rtype::CDNSKEY | Rtype::KEY => &[U16, U8, Algorithm, Base64],
+        Rtype::RRSIG | Rtype::SIG => &[Type, Algorithm, U8, U32, Time, Time, U16, Name, Base64],
+        Rtype::NSEC => &[Name, Types],
+        Rtype::NSEC3 => &[U8, U8, U16, Salt, Hash, Types],
+        Rtype::NSEC3PARAM => &[U8, U8, U16, Salt],
+        Rtype::CSYNC => &[U32, U16, Types],
         Rtype::ZONEMD => &[U32, U8, U8, Hex],
-        Rtype::CERT => &[U16, U16, U8, Base64],
+        Rtype::CERT => &[Certificate, U16, Algorithm, Base64],
+        Rtype::IPSECKEY => &[U8, Gateway, KeyOrNothing],
         Rtype::OPENPGPKEY | Rtype::DHCID => &[Base64],
         Rtype::EUI48 => &[Eui(6)],
         Rtype::EUI64 => &[Eui(8)],
+        Rtype::LOC => &[Location],
+        Rtype::APL => &[Prefixes],
+        Rtype::NID | Rtype::L64 => &[U16, Groups],
+        Rtype::L32 => &[U16, Ipv4],
+        Rtype::LP => &[U16, Name],
+        Rtype::SVCB | Rtype::HTTPS => &[U16, Name, Parameters],
         _ => return None,
     })
 }
@@ -66,16 +103,21 @@ pub fn fields(rtype: Rtype) -> Option<&'static [Field]> {
 /// Takes the octets of one field from the front of `rdata`. `None`: they do not fit the field.
 pub(super) fn take_field(field: Field, rdata: &[u8]) -> Option<(&[u8], &[u8])> {
     match field {
-        Field::U8 => rdata.split_at_checked(1),
-        Field::U16 => rdata.split_at_checked(2),
-        Field::U32 | Field::Seconds | Field::Ipv4 => rdata.split_at_checked(4),
+        Field::U8 | Field::Algorithm => rdata.split_at_checked(1),
+        Field::U16 | Field::Certificate | Field::Type => rdata.split_at_checked(2),
+        Field::U32 | Field::Seconds | Field::Time | Field::Ipv4 => rdata.split_at_checked(4),
         Field::Ipv6 => rdata.split_at_checked(16),
         Field::Eui(octets) => rdata.split_at_checked(octets),
         Field::Name => {
             let (name, _) = Name::from_wire_prefix(rdata).ok()?;
             rdata.split_at_checked(name.as_wire().len())
         }
-        Field::CharString => rdata.split_at_checked(1 + usize::from(*rdata.first()?)),
+        Field::CharString | Field::Salt => rdata.split_at_checked(1 + usize::from(*rdata.first()?)),
+        Field::Hash => {
+            let length = rdata.first().filter(|length| **length > 0)?;
+            rdata.split_at_checked(1 + usize::from(*length))
+        }
+        Field::Groups => rdata.split_at_checked(8),
         Field::Tag => {
             let (tag, rest) = rdata.split_at_checked(1 + usize::from(*rdata.first()?))?;
             let letters = tag.get(1..)?;
@@ -88,7 +130,12 @@ pub(super) fn take_field(field: Field, rdata: &[u8]) -> Option<(&[u8], &[u8])> {
             }
             (!rdata.is_empty()).then_some((rdata, rest))
         }
-        Field::Text => Some((rdata, &[])),
+        Field::Text | Field::KeyOrNothing => Some((rdata, &[])),
+        Field::Types => parts::types_of(rdata).map(|_| (rdata, &[][..])),
+        Field::Prefixes => parts::prefixes(rdata).map(|_| (rdata, &[][..])),
+        Field::Location => loc::display(rdata).map(|_| (rdata, &[][..])),
+        Field::Parameters => svcb::is_valid(rdata).then_some((rdata, &[][..])),
+        Field::Gateway => rdata.split_at_checked(parts::gateway_octets(rdata)?),
         Field::Hex | Field::Base64 => (!rdata.is_empty()).then_some((rdata, &[])),
     }
 }

@@ -6,12 +6,17 @@
 //! (`resolve::upstream`) and everything that is not on that path. No sockets, no clock.
 
 mod fields;
+mod loc;
 mod name;
+mod parts;
 mod query;
+mod radix;
 mod rrset;
 mod rtype;
+mod show;
 mod svcb;
 mod text;
+mod time;
 mod writer;
 
 pub use fields::{Field, fields, validate_rdata};
@@ -19,6 +24,7 @@ pub use name::{KeyBuf, Name, NameError};
 pub use query::{Edns, Question, Request, RequestError};
 pub use rrset::{RrSet, RrSetBuilder};
 pub use rtype::Rtype;
+pub use show::display_rdata;
 pub(crate) use text::rdata_to_wire;
-pub use text::{RdataError, Word, display_rdata, parse_rdata, parse_ttl};
+pub use text::{RdataError, Word, parse_rdata, parse_ttl};
 pub use writer::{Section, Writer, header_only};
