@@ -164,7 +164,9 @@ pub const DNS_ALIAS_STEPS_MAX: usize = 12;
 pub const DNS_ADDITIONAL_NAMES_MAX: usize = 16;
 /// $INCLUDE within $INCLUDE in a zone file.
 pub const DNS_INCLUDE_DEPTH_MAX: usize = 8;
-/// A zone file with all that it includes, in octets.
+/// Records that all $GENERATE lines of a zone file make.
+pub const DNS_GENERATED_RECORDS_MAX: u64 = 1_000_000;
+/// A zone file with all that it includes and generates, in octets.
 pub const DNS_ZONE_FILE_OCTETS_MAX: u64 = 1 << 30;
 /// Errors reported for one zone file; the rest follows from the first ones anyway.
 pub const DNS_ZONE_ERRORS_MAX: usize = 20;

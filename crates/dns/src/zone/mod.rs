@@ -12,6 +12,7 @@
 //! neighbours, which negative answers need (and DNSSEC will).
 
 mod build;
+mod generate;
 mod hosted;
 mod lexer;
 mod parser;

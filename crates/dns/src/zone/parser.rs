@@ -1,16 +1,19 @@
 //! Reads zone files (RFC 1035 section 5, RFC 2308 section 4 for $TTL) into records, and says for every line that is
 //! wrong where and what is expected. Goes on after an error, so that one run shows all of them.
 //!
-//! Relative to other servers: `$GENERATE` is not read; a record's class must be IN; the TTL of a record that names
-//! none is $TTL, else the last one named, else (for the SOA itself) the SOA's own minimum.
+//! Relative to other servers: `$GENERATE` is read as BIND does (`generate.rs`); a record's class must be IN; the TTL of
+//! a record that names none is $TTL, else the last one named, else (for the SOA itself) the SOA's own minimum.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use postroad_types::limits::{DNS_INCLUDE_DEPTH_MAX, DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX};
+use postroad_types::limits::{
+    DNS_GENERATED_RECORDS_MAX, DNS_INCLUDE_DEPTH_MAX, DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX,
+};
 
+use super::generate::{self, Range};
 use super::lexer::{Entry, Lexer};
 use crate::wire::{Name, Rtype, Word, parse_rdata, parse_ttl};
 
@@ -103,6 +106,7 @@ pub(super) fn parse(
         errors: Vec::new(),
         read_file,
         octets: text.len() as u64,
+        generated: 0,
         default_ttl: None,
         last_ttl: None,
     };
@@ -133,6 +137,8 @@ struct Parser<'a> {
     errors: Vec<ZoneError>,
     read_file: ReadFile<'a>,
     octets: u64,
+    /// Records of all `$GENERATE` so far.
+    generated: u64,
     default_ttl: Option<u32>,
     last_ttl: Option<u32>,
 }
@@ -210,20 +216,58 @@ impl Parser<'_> {
                 let text = (self.read_file)(&path).map_err(|error| {
                     place(file, word).error(format!("cannot read {}: {error}", path.display()))
                 })?;
-                self.octets = self.octets.saturating_add(text.len() as u64);
-                if self.octets > DNS_ZONE_FILE_OCTETS_MAX {
-                    return Err(
-                        here.error(format!("the zone is longer than {DNS_ZONE_FILE_OCTETS_MAX} octets"))
-                    );
-                }
+                self.add_octets(text.len(), &here)?;
                 self.file(&text, &path, included_origin, depth + 1);
+            }
+            b"$GENERATE" => {
+                let word = argument(0, "a range such as 1-254 after $GENERATE")?;
+                let range = Range::parse(&word.text).ok_or_else(|| {
+                    place(file, word).error("expected a range such as 1-254 or 0-100/2, up to 2147483647")
+                })?;
+                argument(1, "an owner such as host-$ after the range")?;
+                self.generate(range, entry, arguments.get(1..).unwrap_or_default(), file, origin)?;
             }
             other => {
                 let text = other.escape_ascii();
-                return Err(
-                    here.error(format!("unknown directive {text}; expected $ORIGIN, $TTL or $INCLUDE"))
-                );
+                return Err(here.error(format!(
+                    "unknown directive {text}; expected $ORIGIN, $TTL, $INCLUDE or $GENERATE"
+                )));
             }
+        }
+        Ok(())
+    }
+
+    fn add_octets(&mut self, octets: usize, place: &Place) -> Result<(), ZoneError> {
+        self.octets = self.octets.saturating_add(octets as u64);
+        if self.octets > DNS_ZONE_FILE_OCTETS_MAX {
+            return Err(place.error(format!("the zone is longer than {DNS_ZONE_FILE_OCTETS_MAX} octets")));
+        }
+        Ok(())
+    }
+
+    /// Makes a record of `words` for every number. Ends at the first that is wrong: the others would be so too.
+    fn generate(
+        &mut self,
+        range: Range,
+        line: &Entry,
+        words: &[Word],
+        file: &Arc<PathBuf>,
+        origin: &Name,
+    ) -> Result<(), ZoneError> {
+        let here = Place { file: file.clone(), line: line.line, column: 1 };
+        self.generated = self.generated.saturating_add(range.count());
+        if self.generated > DNS_GENERATED_RECORDS_MAX {
+            let message =
+                format!("$GENERATE makes more than {DNS_GENERATED_RECORDS_MAX} records in this zone");
+            return Err(here.error(message));
+        }
+        for number in range.numbers() {
+            let entry = generate::entry(line, words, number).map_err(|(index, expected)| {
+                let at = words.get(index).map_or_else(|| here.clone(), |word| place(file, word));
+                at.error(format!("expected {expected}"))
+            })?;
+            self.add_octets(entry.words.iter().map(|word| word.text.len()).sum(), &here)?;
+            self.record(&entry, file, origin, &mut None)?;
         }
         Ok(())
     }
@@ -387,6 +431,42 @@ mod tests {
         let expected: Vec<String> = expected.iter().map(|at| format!("zones/alpha:{at}")).collect();
         assert_eq!(starts, expected, "{errors:#?}");
         assert!(errors[1].contains("expected an IPv4 address"), "{}", errors[1]);
+    }
+
+    #[test]
+    fn generated_records_are_those_of_their_lines() {
+        let (records, errors) = read(
+            "$TTL 5\n$GENERATE 1-3/2 h${1,2} A 192.0.2.$\n$GENERATE 7-7 $ 60 IN MX \"10 mx$.$$\"\n\
+             $GENERATE 1-2 t$ TXT \"\\\"a $\\\" b\"\n$GENERATE 1-1 u$ SRV 0 $ 25 h$\n",
+        );
+        assert_eq!(errors, [""; 0]);
+        assert_eq!(
+            records,
+            [
+                "h02.alpha.test. 5 A 192.0.2.1",
+                "h04.alpha.test. 5 A 192.0.2.3",
+                "7.alpha.test. 60 MX 10 mx7.\\$.alpha.test.",
+                "t1.alpha.test. 5 TXT \"a 1\" \"b\"",
+                "t2.alpha.test. 5 TXT \"a 2\" \"b\"",
+                "u1.alpha.test. 5 SRV 0 1 25 h1.alpha.test.",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_generated_is_said_once_and_where() {
+        for (text, expected) in [
+            ("$GENERATE 1-2000000 h$ 5 A 192.0.2.1", "1:1: $GENERATE makes more than 1000000 records"),
+            ("$GENERATE 2-1 h$ 5 A 192.0.2.1", "1:11: expected a range"),
+            ("$GENERATE 1-2", "1:14: expected an owner"),
+            ("$GENERATE 1-300 h$ 5 A 192.0.2.$", "1:24: \"192.0.2.256\": expected an IPv4 address"),
+            ("$GENERATE 1-2 h${x} A 192.0.2.1", "1:15: expected a modifier"),
+            ("$GENERATE 1-2 h$ MX \"10 (\"", "1:21: expected the data"),
+        ] {
+            let (_, errors) = read(text);
+            assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+            assert!(errors[0].starts_with(&format!("zones/alpha:{expected}")), "{text}: {}", errors[0]);
+        }
     }
 
     #[test]
