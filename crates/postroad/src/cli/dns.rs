@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use postroad_dns::wire::Name;
+use postroad_dns::zone::load_zone_file;
 use postroad_rpc::v1;
 use postroad_rpc::v1::cache_client::CacheClient;
 use postroad_rpc::v1::zones_client::ZonesClient;
@@ -42,11 +44,14 @@ enum What {
     Zone { origin: String },
     /// Read the zone files again
     Reload { origin: Option<String> },
-    /// Say what is wrong with a zone file, without serving it
+    /// Say what is wrong with a zone file, without serving it; needs no running service
     CheckZone { origin: String, file: PathBuf },
 }
 
 pub async fn main(config: &Path, args: Args) -> Result<(), String> {
+    if let What::CheckZone { origin, file } = &args.what {
+        return check_zone(origin, file);
+    }
     let channel = Services::load(config)?.channel(Role::Dns).await?;
     let mut cache = CacheClient::new(channel.clone());
     let mut zones = ZonesClient::new(channel);
@@ -92,21 +97,25 @@ pub async fn main(config: &Path, args: Args) -> Result<(), String> {
                 }
             }
         }
-        What::CheckZone { origin, file } => {
-            let text =
-                std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-            let reply =
-                zones.check_zone(v1::CheckZoneRequest { origin, text }).await.map_err(said)?.into_inner();
-            for error in &reply.errors {
-                eprintln!("{}:{error}", file.display());
-            }
-            if !reply.errors.is_empty() {
-                return Err(format!("{}: not a good zone file", file.display()));
-            }
-            println!("{}: fine, {} records", file.display(), reply.records);
-        }
+        // Done before any service was looked for.
+        What::CheckZone { .. } => {}
     }
     Ok(())
+}
+
+/// Reads the file here and not in the service, so that `$INCLUDE` finds the files it names.
+fn check_zone(origin: &str, file: &Path) -> Result<(), String> {
+    let origin = origin.parse::<Name>().map_err(|error| format!("{origin:?} is no zone's name: {error}"))?;
+    match load_zone_file(&origin, file) {
+        Ok(zone) => {
+            println!("{}: fine, {} records", file.display(), zone.records());
+            Ok(())
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            Err(format!("{}: not a good zone file", file.display()))
+        }
+    }
 }
 
 /// The way to an answer, then the answer.
