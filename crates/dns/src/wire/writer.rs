@@ -235,7 +235,8 @@ impl<'b> Writer<'b> {
             | bit(self.truncated, 0x0200)
             | bit(request.recursion_desired, 0x0100)
             | bit(self.recursion_available, 0x0080)
-            | bit(request.checking_disabled, 0x0010)
+            // It means nothing in what is authoritative (RFC 4035 section 3.1.6).
+            | bit(request.checking_disabled && !self.authoritative, 0x0010)
             | (self.rcode & 0xf);
         let [answers, authorities, _] = self.counts;
         let header = [flags, 1, answers, authorities, additional];
