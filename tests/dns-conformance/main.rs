@@ -41,7 +41,8 @@ const FILES: &[(&str, &str)] = &[
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let checks: Vec<Check> = FILES.iter().flat_map(|(file, text)| script::parse(file, text)).collect();
+    let mut checks: Vec<Check> = FILES.iter().flat_map(|(file, text)| script::parse(file, text)).collect();
+    checks.sort_by_key(|check| numbers(&check.section));
     match arguments.first().map(String::as_str) {
         Some("--table") => table(&checks, &arguments[1..]),
         Some(address) if address.parse::<SocketAddr>().is_ok() => {
@@ -50,6 +51,11 @@ fn main() -> ExitCode {
         // What cargo test is called with (a filter, --nocapture) means nothing here.
         _ => verdict(&checks, &ours(&checks)),
     }
+}
+
+/// `RFC 1034 §4.3.2` as 1034, 4, 3, 2.
+fn numbers(section: &str) -> Vec<u32> {
+    section.split(|letter: char| !letter.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
 /// Says what does not pass; what is not offered is no failure.

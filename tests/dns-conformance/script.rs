@@ -23,6 +23,7 @@
 //! answered                     # whatever the code
 //! alive                        # the server still answers
 //! pipeline 20 n$.a.test TXT    # so many questions in one write over TCP: all are answered
+//! connections 20 a.test A      # so many connections at a time, each of which gets an answer
 //! needs option 3, needs answers 2, needs authority, needs rcode NOTAUTH  # else the check does not apply
 //! ```
 

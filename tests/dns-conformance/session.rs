@@ -76,6 +76,7 @@ impl Session {
             "ask" => return self.ask(rest).map(|()| true),
             "send" => return self.send(rest).map(|()| true),
             "pipeline" => return self.pipeline(rest).map(|()| true),
+            "connections" => return self.connections(rest).map(|()| true),
             "alive" => return self.alive().map(|()| true),
             "rcode" => {
                 let code =
@@ -254,6 +255,17 @@ impl Session {
         let fine = self.reply.as_ref().is_some_and(|reply| reply.sections[0].len() == 1);
         self.reply = before;
         if fine { Ok(()) } else { Err("the server does not answer any more".to_owned()) }
+    }
+
+    fn connections(&mut self, text: &str) -> Result<(), String> {
+        let (count, question) = text.split_once(' ').expect("connections COUNT NAME TYPE");
+        let open: Result<Vec<Stream>, String> =
+            (0..number(count)).map(|_| Stream::connect(self.server)).collect();
+        for stream in open?.into_iter().rev() {
+            self.stream = Some(stream);
+            self.ask(&format!("{question} +same"))?;
+        }
+        Ok(())
     }
 
     fn pipeline(&mut self, text: &str) -> Result<(), String> {
