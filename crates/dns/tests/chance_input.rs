@@ -66,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn zone_files_by_chance(text in "([$@a-c.*\\\\0-9\"();\t \n]|IN|A|NS|SOA|MX|TXT|\\$TTL|\\$ORIGIN|TYPE7){0,60}") {
+    fn zone_files_by_chance(text in "([$@a-c.*\\\\0-9\"();\t \n]|IN|A|NS|SOA|MX|TXT|\\$TTL|\\$ORIGIN|\\$GENERATE 1-3/2 |\\$\\{0,3,n\\}|TYPE7|NSEC|LOC|HTTPS|port=1){0,60}") {
         let origin: Name = "test".parse().unwrap();
         if let Ok(zone) = zone_from_text(&origin, &text) {
             prop_assert!(zone.records() >= 2);

@@ -165,3 +165,22 @@ fn print_zones(reply: v1::ListZonesReply) {
         .collect();
     print!("{}", table(&["ZONE", "SERIAL", "NAMES", "RECORDS", "FILE"], &rows));
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_file_is_checked_with_the_files_it_includes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (zone, hosts) = (folder.path().join("zone"), folder.path().join("hosts"));
+        std::fs::write(&zone, "$TTL 5\n@ SOA ns h 1 1 1 1 1\n@ NS ns\n$INCLUDE hosts\n").unwrap();
+        assert!(check_zone("a.test", &zone).is_err());
+        std::fs::write(&hosts, "ns A 192.0.2.1\n").unwrap();
+        assert_eq!(check_zone("a.test", &zone), Ok(()));
+        std::fs::write(&hosts, "ns A 192.0.2.256\n").unwrap();
+        assert!(check_zone("a.test", &zone).unwrap_err().ends_with("not a good zone file"));
+        assert!(check_zone("a..test", &zone).is_err());
+    }
+}
