@@ -7,6 +7,7 @@
 
 mod fields;
 mod name;
+pub mod options;
 mod query;
 mod rrset;
 mod rtype;
@@ -21,4 +22,4 @@ pub use rrset::{RrSet, RrSetBuilder};
 pub use rtype::Rtype;
 pub(crate) use text::rdata_to_wire;
 pub use text::{RdataError, Word, display_rdata, parse_rdata, parse_ttl};
-pub use writer::{Section, Writer, header_only};
+pub use writer::{Section, TTL_PLACES_MAX, Writer, header_only};

@@ -99,6 +99,7 @@ fn build(
     Ok(Zone {
         apex: origin.clone(),
         apex_key: apex_key.as_bytes().into(),
+        has_wildcards: nodes.values().any(|node| node.owner.is_wildcard()),
         nodes,
         records: count,
         names,

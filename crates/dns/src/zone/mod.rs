@@ -74,6 +74,8 @@ pub struct Zone {
     apex: Name,
     /// Octets of an absolute key that come before the part relative to the apex.
     apex_key: Box<[u8]>,
+    /// Some name in it is a wildcard.
+    has_wildcards: bool,
     /// Keyed by the part of the key after the apex's.
     nodes: BTreeMap<Box<[u8]>, Node>,
     records: u64,
@@ -165,6 +167,9 @@ impl Zone {
         }
         if exact {
             return Lookup::Found(node);
+        }
+        if !self.has_wildcards {
+            return Lookup::Missing;
         }
         let wildcard = key.clone().truncated(self.apex_key.len() + encloser).wildcard_child();
         match self.relative(&wildcard).and_then(|wildcard| self.nodes.get(wildcard)) {
