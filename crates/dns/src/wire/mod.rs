@@ -12,6 +12,7 @@ mod query;
 mod rrset;
 mod rtype;
 mod svcb;
+mod template;
 mod text;
 mod writer;
 
@@ -20,6 +21,7 @@ pub use name::{KeyBuf, Name, NameError};
 pub use query::{Edns, Question, Request, RequestError};
 pub use rrset::{RrSet, RrSetBuilder};
 pub use rtype::Rtype;
+pub use template::SoaTemplate;
 pub(crate) use text::rdata_to_wire;
 pub use text::{RdataError, Word, display_rdata, parse_rdata, parse_ttl};
 pub use writer::{Section, TTL_PLACES_MAX, Writer, header_only};

@@ -5,6 +5,7 @@ use postroad_types::limits::DNS_NAME_OCTETS_MAX;
 
 use super::options::ReplyOptions;
 use super::query::{HEADER_OCTETS, u16_at};
+use super::template::SoaTemplate;
 use super::{Request, RrSet, Rtype};
 
 /// Sections of a message that hold records.
@@ -50,6 +51,7 @@ pub struct Writer<'b> {
     target_count: usize,
     /// Where the question ends.
     question_end: usize,
+    question_known: bool,
     case_bound: bool,
     largest_set: u16,
     /// Where the TTLs of the first records stand.
@@ -69,7 +71,7 @@ impl<'b> Writer<'b> {
         buffer.clear();
         buffer.extend_from_slice(request.start);
         let opt = if request.edns.is_some() { OPT_OCTETS } else { 0 };
-        let mut writer = Self {
+        Self {
             buffer,
             limit: limit.min(usize::from(u16::MAX)) - opt,
             options: ReplyOptions::default(),
@@ -78,6 +80,7 @@ impl<'b> Writer<'b> {
             targets: [(0, 0); COMPRESSION_TARGETS],
             target_count: 0,
             question_end: request.start.len(),
+            question_known: false,
             case_bound: false,
             largest_set: 1,
             ttl_places: [0; TTL_PLACES_MAX],
@@ -85,19 +88,41 @@ impl<'b> Writer<'b> {
             truncated: false,
             recursion_available: false,
             rcode: 0,
-        };
-        let name = request.question.name;
-        match Suffixes::<LABELS_FEW>::of(name) {
-            Some(few) => writer.remember_question(&few),
-            None => Suffixes::<LABELS_MAX>::of(name).iter().for_each(|many| writer.remember_question(many)),
         }
-        writer
     }
 
     /// Takes up options for an asker with EDNS. To be called before anything is written.
     pub fn set_options(&mut self, options: ReplyOptions<'b>) {
         self.limit = self.limit.saturating_sub(options.octets());
         self.options = options;
+    }
+
+    /// The name of the question.
+    fn question(&self) -> &[u8] {
+        self.buffer.get(HEADER_OCTETS..self.question_end.saturating_sub(4)).unwrap_or_default()
+    }
+
+    /// Writes a zone's SOA into the authority section. `None`: the question does not end in the zone's name as the
+    /// zone writes it, so the record must be written in full. False: it does not fit.
+    pub fn soa(&mut self, template: &SoaTemplate) -> Option<bool> {
+        let question = self.question();
+        if !question.ends_with(&template.apex) {
+            return None;
+        }
+        let apex_at = HEADER_OCTETS + question.len() - template.apex.len();
+        let at = self.buffer.len();
+        if at + template.octets.len() > self.limit {
+            return Some(false);
+        }
+        self.buffer.extend_from_slice(&template.octets);
+        for pointer in &template.pointers {
+            let pointer = at + usize::from(*pointer);
+            if let Some(place) = self.buffer.get_mut(pointer..pointer + 2) {
+                place.copy_from_slice(&(0xc000 | apex_at as u16).to_be_bytes());
+            }
+        }
+        self.case_bound = true;
+        Some(self.add_count(Section::Authority, 1))
     }
 
     /// Forgets all records and all that was set but options and whether recursion is available.
@@ -175,7 +200,11 @@ impl<'b> Writer<'b> {
 
     /// Writes the record that follows `before` others; false: the message is too long with it.
     fn record(&mut self, before: usize, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
-        self.name(owner, Case::Any);
+        if owner == self.question() {
+            self.buffer.extend_from_slice(&(0xc000 | HEADER_OCTETS as u16).to_be_bytes());
+        } else {
+            self.name(owner, Case::Any);
+        }
         self.buffer.extend_from_slice(&rtype.0.to_be_bytes());
         self.buffer.extend_from_slice(&CLASS_IN.to_be_bytes());
         if let Some(place) = self.ttl_places.get_mut(before) {
@@ -215,6 +244,10 @@ impl<'b> Writer<'b> {
     }
 
     fn name(&mut self, wire: &[u8], case: Case) {
+        if !self.question_known {
+            self.question_known = true;
+            self.know_question();
+        }
         // Room for all labels a name may have takes longer to clear than the rest of this.
         match Suffixes::<LABELS_FEW>::of(wire) {
             Some(few) => self.name_by(wire, &few, case),
@@ -238,6 +271,17 @@ impl<'b> Writer<'b> {
             self.buffer.extend_from_slice(suffix.get(..label).unwrap_or_default());
         }
         self.buffer.push(0);
+    }
+
+    /// The question's name may be pointed to. Most answers do so by its beginning alone, and need not know its labels.
+    fn know_question(&mut self) {
+        match Suffixes::<LABELS_FEW>::of(self.question()) {
+            Some(few) => self.remember_question(&few),
+            None => {
+                let many = Suffixes::<LABELS_MAX>::of(self.question());
+                many.iter().for_each(|many| self.remember_question(many));
+            }
+        }
     }
 
     fn remember_question<const N: usize>(&mut self, suffixes: &Suffixes<N>) {
