@@ -1,13 +1,15 @@
 //! Answers as they went out, ready to go out again: the question's octets find the whole packet, and only its id and
 //! the case of the asker's letters are put in, and a cookie behind it. Nothing is decoded, allocated or locked on a hit.
 //!
-//! Each UDP loop has a memory of its own. It forgets everything when the zones change or the resolver's cache is flushed;
-//! answers of the resolver are kept as long as their least TTL lasts, and count it down. Two tables of fixed size, in which a new answer takes the place of an old one: negative answers have their
-//! own, so that a flood of names that do not exist pushes out none that do. And an answer is kept only when it is asked
-//! for a second time not long after the first: names that come once cost no memory and push out nothing.
+//! Each UDP loop has a memory of its own. It forgets everything when the zones change or the resolver's cache is
+//! flushed; answers of the resolver are kept as long as their least TTL lasts, and count it down. Two tables of fixed
+//! size, in which a new answer takes the place of an old one: negative answers have their own, so that a flood of names
+//! that do not exist pushes out none that do. And an answer is kept only when it is asked for a second time not long
+//! after the first: names that come once cost no memory and push out nothing.
 //!
-//! Not kept: failures, answers with more than [`TTL_PLACES_MAX`] records that age, answers to requests with EDNS options beside a cookie, longer than [`OCTETS_MAX`], with sets of more than
-//! [`VARIANTS_MAX`] records that rotate, or in an order by chance.
+//! Not kept: failures, answers with more than [`TTL_PLACES_MAX`] records that age, to requests with EDNS options beside
+//! a cookie, longer than [`OCTETS_MAX`], with sets of more than [`VARIANTS_MAX`] records that rotate, or in an order by
+//! chance.
 
 mod table;
 
@@ -28,7 +30,7 @@ const OCTETS_MAX: usize = 1232;
 const VARIANTS_MAX: u16 = 8;
 /// Slots for answers with records, and for those without.
 const POSITIVE_SLOTS: usize = 1 << 15;
-const NEGATIVE_SLOTS: usize = 1 << 12;
+const NEGATIVE_SLOTS: usize = 1 << 14;
 /// Questions that are remembered as having been asked once.
 const ASKED_ONCE: usize = 1 << 16;
 
