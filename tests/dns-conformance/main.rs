@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use report::Column;
 use script::Check;
-use session::Verdict;
+use session::{Finding, Verdict};
 use subject::Postroad;
 
 const FILES: &[(&str, &str)] = &[
@@ -86,9 +86,18 @@ fn table(checks: &[Check], peers: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// All checks, a few at a time: most of their time goes by in waiting for silence.
+/// All checks, twice: a server may answer otherwise from what it has kept.
 fn column(checks: &[Check], name: &str, server: SocketAddr) -> Column {
-    let findings = std::thread::scope(|scope| {
+    let (first, second) = (round(checks, server), round(checks, server));
+    let worse = |(first, second): (Finding, Finding)| {
+        if first.verdict == Verdict::Passes { second } else { first }
+    };
+    Column { name: name.to_owned(), findings: first.into_iter().zip(second).map(worse).collect() }
+}
+
+/// All checks, a few at a time: most of their time goes by in waiting for silence.
+fn round(checks: &[Check], server: SocketAddr) -> Vec<Finding> {
+    std::thread::scope(|scope| {
         let mut findings = Vec::new();
         for some in checks.chunks(8) {
             let running: Vec<_> =
@@ -96,6 +105,5 @@ fn column(checks: &[Check], name: &str, server: SocketAddr) -> Column {
             findings.extend(running.into_iter().map(|one| one.join().expect("a check that ends")));
         }
         findings
-    });
-    Column { name: name.to_owned(), findings }
+    })
 }

@@ -28,7 +28,7 @@ impl Postroad {
         let at = |port: u16| SocketAddr::from((ip, port));
         let zones = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/dns-conformance/zones");
         let mut config = format!(
-            "[node]\nname = \"dns.alpha.test\"\nstate_dir = {:?}\n[dns]\nlisten = [\"{}\"]\nrpc_listen = \"{}\"\n\
+            "[node]\nname = \"dns.alpha.test\"\nstate_dir = {:?}\n[dns]\nnsid = \"postroad\"\nlisten = [\"{}\"]\nrpc_listen = \"{}\"\n\
              admin_listen = \"{}\"\n[dns.recursion]\nallow = []\n",
             state.path().join("state"),
             at(5353),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{duration, listen, size};
+use crate::units::{duration, listen, networks, size};
 
 /// In which order the records of one set are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,14 @@ pub struct Dns {
     pub tcp_idle: Duration,
     /// Largest UDP answer, in octets; longer ones are truncated. 1232 passes every path unfragmented.
     pub udp_payload_max: u16,
+    /// What the server calls itself to askers that want to know (RFC 5001); empty: nothing.
+    pub nsid: String,
+    /// Answers a second over UDP to one network (/24, /56) of strangers, with twice as many at once; 0: no bound. Half of
+    /// the others are sent empty and truncated, so that who really asked comes back over TCP.
+    pub answers_per_second: u32,
+    /// Networks whose answers are not counted, beside loopback and those that may have recursion.
+    #[serde(with = "networks")]
+    pub answers_uncounted: Vec<IpNet>,
     pub zones: Vec<Zone>,
     pub recursion: Recursion,
 }
@@ -68,6 +76,9 @@ impl Default for Dns {
             connections_max: 1000,
             tcp_idle: Duration::from_secs(10),
             udp_payload_max: 1232,
+            nsid: String::new(),
+            answers_per_second: 1000,
+            answers_uncounted: Vec::new(),
             zones: Vec::new(),
             recursion: Recursion::default(),
         }

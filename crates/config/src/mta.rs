@@ -73,6 +73,8 @@ pub struct Mta {
     pub message_size_max: u64,
     /// Recipients of one message; more get 452 (RFC 5321 section 4.5.3.1.8 asks for at least 100).
     pub recipients_max: usize,
+    /// Recipients in the queue; new mail beyond gets 452. 0: those for which half of the memory is enough.
+    pub queue_recipients_max: u64,
     /// SMTP connections at a time; more get 421.
     pub connections_max: usize,
     /// Of these, from one IP address.
@@ -149,6 +151,7 @@ impl Default for Mta {
             tls_outbound: TlsOutbound::Opportunistic,
             message_size_max: 25 << 20,
             recipients_max: 1000,
+            queue_recipients_max: 0,
             connections_max: 2000,
             connections_per_ip_max: 100,
             idle: Duration::from_secs(300),

@@ -84,7 +84,15 @@ impl Dns {
             ConfiguredRotation::Random => Rotation::Random,
             ConfiguredRotation::Fixed => Rotation::Fixed,
         };
-        let engine = Arc::new(Engine::new(hosted.zones(), recursion, rotation, config.udp_payload_max));
+        let settings = front::Settings {
+            rotation,
+            udp_octets_max: config.udp_payload_max,
+            nsid: config.nsid.clone().into_bytes(),
+            tcp_idle: config.tcp_idle,
+            answers_per_second: config.answers_per_second,
+            uncounted: LOOPBACK.into_iter().chain(config.answers_uncounted.iter().copied()).collect(),
+        };
+        let engine = Arc::new(Engine::new(hosted.zones(), recursion, settings));
         let gate = Gate::new(config.connections_max, per_client(config.connections_max));
         let addresses = bound.iter().map(|bound| bound.address).collect();
         for Bound { tcp, udp, .. } in bound {

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use common::{ask, ask_from, ask_tcp, data, loopback, question};
 use hickory_proto::op::ResponseCode;
 use hickory_server::Server;
-use postroad_dns::front::{Engine, HickoryHandler};
+use postroad_dns::front::{Engine, HickoryHandler, Settings};
 use postroad_dns::serve::Rotation;
 use postroad_dns::zone::{Zones, zone_from_text};
 use tokio::net::{TcpListener, UdpSocket};
@@ -22,7 +22,8 @@ async fn answers_are_the_same_as_over_our_own_sockets() {
                 child NS ns.child\nns.child A 192.0.2.53\nodd TYPE65280 \\# 2 0102\n";
     let zone = Arc::new(zone_from_text(&"alpha.test".parse().unwrap(), text).unwrap());
     let zones = Arc::new(ArcSwap::from_pointee(Zones::new([zone])));
-    let engine = Arc::new(Engine::new(zones, None, Rotation::Fixed, 1232));
+    let engine =
+        Arc::new(Engine::new(zones, None, Settings { rotation: Rotation::Fixed, ..Settings::default() }));
     let mut server = Server::new(HickoryHandler(engine));
     let udp = UdpSocket::bind(loopback(1, 0)).await.unwrap();
     let tcp = TcpListener::bind(loopback(1, 0)).await.unwrap();

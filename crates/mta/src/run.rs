@@ -72,7 +72,12 @@ pub async fn run(node: Node) -> Result<(), MtaError> {
     let config = node.config.clone();
     let hostname = hostname(&node)?;
     let spool_dir = config.spool_dir();
-    let opening = tokio::task::spawn_blocking(move || LogSpool::open(spool_dir, SpoolSettings::default()));
+    let max_recipients = match config.mta.queue_recipients_max {
+        0 => crate::memory::queue_recipients(),
+        set => set,
+    };
+    let settings = SpoolSettings { max_recipients, ..SpoolSettings::default() };
+    let opening = tokio::task::spawn_blocking(move || LogSpool::open(spool_dir, settings));
     let broken = |error| StoreError::Unavailable(format!("opening was broken off: {error}"));
     let spool = opening.await.map_err(broken)??;
     let report = spool.report().await?;

@@ -158,6 +158,8 @@ pub const DNS_TTL_S_MAX: u32 = 0x7fff_ffff;
 pub const DNS_UDP_OCTETS_PLAIN: usize = 512;
 /// A UDP message with EDNS that no path fragments: RFC 9715 §3.
 pub const DNS_UDP_OCTETS_MAX: u16 = 1232;
+/// The server's name for itself (RFC 5001), in octets.
+pub const DNS_NSID_OCTETS_MAX: usize = 128;
 /// CNAME and DNAME steps that one answer follows.
 pub const DNS_ALIAS_STEPS_MAX: usize = 12;
 /// Names whose addresses are added to one answer.

@@ -26,7 +26,7 @@ impl HickoryHandler {
         let transport = if request.protocol() == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
         let mut octets = Vec::new();
         match self.0.answer(request.as_slice(), request.src().ip(), transport, &mut octets) {
-            Outcome::Reply => {}
+            Outcome::Reply(_) => {}
             Outcome::Drop => return None,
             Outcome::Later(pending) => octets = self.0.complete(pending).await?,
         }

@@ -8,27 +8,35 @@
 //! - Names that are not ours: recursion for the networks that may have it and ask for it, REFUSED for all others.
 
 mod bind;
+mod cookie;
 mod hickory;
+mod limit;
+mod packets;
 mod tcp;
 mod udp;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 pub use bind::{Bound, bind_all};
 pub use hickory::HickoryHandler;
 use ipnet::IpNet;
 use metrics::{Counter, counter};
-use postroad_types::limits::DNS_UDP_OCTETS_PLAIN;
+pub use packets::{Keep, Lifetime, Packets, Probe};
+use postroad_types::limits::{DNS_NSID_OCTETS_MAX, DNS_UDP_OCTETS_MAX, DNS_UDP_OCTETS_PLAIN};
 pub use tcp::serve as serve_tcp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use udp::serve as serve_udp;
 
 use crate::resolve::{Answer, Resolver};
 use crate::serve::{self, Rotation, Served, rcode};
-use crate::wire::{Name, Request, RequestError, Rtype, Section, Writer, header_only};
+use crate::wire::options::{ReplyOptions, code, extended};
+use crate::wire::{Name, Request, RequestError, Rtype, Section, TTL_PLACES_MAX, Writer, header_only};
 use crate::zone::Zones;
+use cookie::Cookies;
+use limit::{Allowance, RateLimit};
 
 const CLASS_IN: u16 = 1;
 
@@ -48,11 +56,40 @@ pub struct Recursion {
     pub waiting_max: usize,
 }
 
+/// How requests are answered, whatever they ask.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub rotation: Rotation,
+    /// Greatest answer over UDP, in octets.
+    pub udp_octets_max: u16,
+    /// The server's name for itself (RFC 5001); empty: none is told.
+    pub nsid: Vec<u8>,
+    /// A TCP connection may be idle for so long.
+    pub tcp_idle: Duration,
+    /// Answers a second over UDP to one network that may not have recursion; 0: as many as it asks for.
+    pub answers_per_second: u32,
+    /// Networks whose answers are not counted.
+    pub uncounted: Vec<IpNet>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            rotation: Rotation::default(),
+            udp_octets_max: DNS_UDP_OCTETS_MAX,
+            nsid: Vec::new(),
+            tcp_idle: Duration::from_secs(10),
+            answers_per_second: 0,
+            uncounted: Vec::new(),
+        }
+    }
+}
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The response is in the buffer.
-    Reply,
+    /// The response is in the buffer, and may be kept so.
+    Reply(Option<Keep>),
     /// Nothing is answered.
     Drop,
     /// Other servers must be asked.
@@ -66,6 +103,7 @@ pub struct Pending {
     name: Name,
     rtype: Rtype,
     transport: Transport,
+    client: IpAddr,
     resolver: Arc<Resolver>,
     _permit: OwnedSemaphorePermit,
 }
@@ -76,8 +114,10 @@ pub struct Engine {
     zones: Arc<ArcSwap<Zones>>,
     recursion: Option<Recursion>,
     waiting: Arc<Semaphore>,
-    rotation: Rotation,
-    udp_octets_max: u16,
+    settings: Settings,
+    cookies: Cookies,
+    rate_limit: Option<RateLimit>,
+    started: Instant,
     counters: Counters,
 }
 
@@ -88,6 +128,7 @@ struct Counters {
     tcp: Vec<Counter>,
     cache_hits: Counter,
     dropped: Counter,
+    limited: Counter,
 }
 
 const RCODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
@@ -104,6 +145,7 @@ impl Counters {
             tcp: by_rcode("tcp"),
             cache_hits: counter!("postroad_dns_cache_hits_total"),
             dropped: counter!("postroad_dns_dropped_total"),
+            limited: counter!("postroad_dns_rate_limited_total"),
         }
     }
 
@@ -116,19 +158,19 @@ impl Counters {
 }
 
 impl Engine {
-    pub fn new(
-        zones: Arc<ArcSwap<Zones>>,
-        recursion: Option<Recursion>,
-        rotation: Rotation,
-        udp_octets_max: u16,
-    ) -> Self {
+    pub fn new(zones: Arc<ArcSwap<Zones>>, recursion: Option<Recursion>, mut settings: Settings) -> Self {
         let waiting = recursion.as_ref().map_or(0, |recursion| recursion.waiting_max);
+        settings.udp_octets_max = settings.udp_octets_max.max(DNS_UDP_OCTETS_PLAIN as u16);
+        settings.nsid.truncate(DNS_NSID_OCTETS_MAX);
+        let rate = settings.answers_per_second;
         Self {
             zones,
             recursion,
             waiting: Arc::new(Semaphore::new(waiting)),
-            rotation,
-            udp_octets_max: udp_octets_max.max(DNS_UDP_OCTETS_PLAIN as u16),
+            cookies: Cookies::new(rand::random()),
+            rate_limit: (rate > 0).then(|| RateLimit::new(rate)),
+            started: Instant::now(),
+            settings,
             counters: Counters::new(),
         }
     }
@@ -146,8 +188,64 @@ impl Engine {
         match (transport, request.edns) {
             (Transport::Tcp, _) => usize::from(u16::MAX),
             (Transport::Udp, None) => DNS_UDP_OCTETS_PLAIN,
-            (Transport::Udp, Some(edns)) => usize::from(edns.udp_octets.min(self.udp_octets_max)),
+            (Transport::Udp, Some(edns)) => usize::from(edns.udp_octets.min(self.settings.udp_octets_max)),
         }
+    }
+
+    /// The options that answer those of a request. `None`: one of them is malformed.
+    fn options(
+        &self,
+        request: &Request<'_>,
+        client: IpAddr,
+        transport: Transport,
+    ) -> Option<ReplyOptions<'_>> {
+        let Some(edns) = request.edns else { return Some(ReplyOptions::default()) };
+        let cookie = match edns.option(code::COOKIE) {
+            Some(option) => Some(self.cookies.check(option, client, unix_seconds()).ok()?.reply),
+            None => None,
+        };
+        let nsid = Some(&self.settings.nsid[..]);
+        let idle = self.settings.tcp_idle.as_millis() / 100;
+        let idle = Some(u16::try_from(idle).unwrap_or(u16::MAX)).filter(|_| transport == Transport::Tcp);
+        Some(ReplyOptions {
+            nsid: nsid.filter(|nsid| !nsid.is_empty() && edns.option(code::NSID).is_some()),
+            keepalive: idle.filter(|_| edns.option(code::TCP_KEEPALIVE).is_some()),
+            cookie,
+        })
+    }
+
+    /// Whether an answer over UDP may go to `client`.
+    fn allowance(&self, octets: &[u8], client: IpAddr, recursion_allowed: bool) -> Allowance {
+        let Some(limit) = self.rate_limit.as_ref().filter(|_| !recursion_allowed) else {
+            return Allowance::Send;
+        };
+        if self.settings.uncounted.iter().any(|network| network.contains(&client.to_canonical())) {
+            return Allowance::Send;
+        }
+        let allowance = limit.count(client, self.started.elapsed());
+        if allowance == Allowance::Send {
+            return allowance;
+        }
+        let shows_our_cookie = Request::parse(octets).ok().and_then(|request| {
+            let option = request.edns?.option(code::COOKIE)?;
+            self.cookies.check(option, client, unix_seconds()).ok()
+        });
+        if shows_our_cookie.is_some_and(|cookie| cookie.is_ours) {
+            return Allowance::Send;
+        }
+        self.counters.limited.increment(1);
+        allowance
+    }
+
+    /// Nothing but TC, which sends who really asked to TCP.
+    fn truncated(&self, octets: &[u8], client: IpAddr, buffer: &mut Vec<u8>) -> Outcome {
+        let Ok(request) = Request::parse(octets) else { return Outcome::Drop };
+        let mut writer = Writer::new(buffer, &request, DNS_UDP_OCTETS_PLAIN);
+        if let Some(options) = self.options(&request, client, Transport::Udp) {
+            writer.set_options(options);
+        }
+        writer.truncated = true;
+        self.reply(writer, &request, Transport::Udp)
     }
 
     /// Answers a request that `client` sent, into `buffer`, as far as nobody else must be asked.
@@ -168,24 +266,36 @@ impl Engine {
                 let code = if error == RequestError::Malformed { rcode::FORMERR } else { rcode::NOTIMP };
                 header_only(buffer, octets, code as u8);
                 self.counters.count(transport, code);
-                return Outcome::Reply;
+                return Outcome::Reply(None);
             }
         };
         let recursion = self.recursion_for(client);
         let mut writer = Writer::new(buffer, &request, self.limit(&request, transport));
         writer.recursion_available = recursion.is_some();
-        if let Some(code) = refusal(&request) {
-            writer.rcode = code;
+        match self.options(&request, client, transport) {
+            Some(options) => writer.set_options(options),
+            None => writer.rcode = rcode::FORMERR,
+        }
+        if writer.rcode == 0 {
+            (writer.rcode, writer.extended_error) = refusal(&request).unwrap_or((0, None));
+        }
+        if writer.rcode != 0 {
             return self.reply(writer, &request, transport);
         }
         let recursion = recursion.filter(|_| request.recursion_desired);
-        let served = serve::answer(&self.zones.load(), &request, &mut writer, self.rotation);
+        let served = serve::answer(&self.zones.load(), &request, &mut writer, self.settings.rotation);
         let recursion = match (served, recursion) {
             (Served::Answered, _) | (Served::Incomplete, None) => {
-                return self.reply(writer, &request, transport);
+                let keep = self.keep(&writer);
+                self.reply(writer, &request, transport);
+                return Outcome::Reply(keep);
             }
             (Served::NotHosted, None) => {
                 writer.rcode = rcode::REFUSED;
+                // Whoever may not have recursion has come to the wrong server.
+                let wanted = request.recursion_desired && self.recursion.is_some();
+                writer.extended_error =
+                    Some(if wanted { extended::PROHIBITED } else { extended::NOT_AUTHORITATIVE });
                 return self.reply(writer, &request, transport);
             }
             (Served::NotHosted | Served::Incomplete, Some(recursion)) => recursion,
@@ -198,7 +308,11 @@ impl Engine {
         {
             self.counters.cache_hits.increment(1);
             self.write(&answer, &mut writer);
-            return self.reply(writer, &request, transport);
+            let lifetime = lifetime(&answer, &writer);
+            let keep =
+                lifetime.and_then(|lifetime| Some(Keep { lifetime: Some(lifetime), ..self.keep(&writer)? }));
+            self.reply(writer, &request, transport);
+            return Outcome::Reply(keep);
         }
         let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
             writer.rcode = rcode::SERVFAIL;
@@ -210,6 +324,7 @@ impl Engine {
             name,
             rtype,
             transport,
+            client,
             resolver,
             _permit: permit,
         })
@@ -217,8 +332,72 @@ impl Engine {
 
     fn reply(&self, writer: Writer<'_>, request: &Request<'_>, transport: Transport) -> Outcome {
         self.counters.count(transport, writer.rcode);
-        writer.finish(request, self.udp_octets_max);
-        Outcome::Reply
+        writer.finish(request, self.settings.udp_octets_max);
+        Outcome::Reply(None)
+    }
+
+    /// How an answer from our zones may be kept.
+    fn keep(&self, writer: &Writer<'_>) -> Option<Keep> {
+        let orders = match self.settings.rotation {
+            Rotation::Fixed => 1,
+            Rotation::Cyclic => writer.largest_set(),
+            Rotation::Random if writer.largest_set() > 1 => return None,
+            Rotation::Random => 1,
+        };
+        Some(Keep {
+            orders,
+            case_bound: writer.is_case_bound(),
+            negative: writer.is_without_answer(),
+            lifetime: None,
+        })
+    }
+
+    /// The memory of answers for one UDP loop.
+    pub fn packets(&self) -> Packets {
+        Packets::new(Arc::clone(&self.zones), self.settings.udp_octets_max)
+    }
+
+    /// Tells a loop's memory the time. To be called before requests that came together are answered.
+    pub fn tick(&self, packets: &mut Packets) {
+        let (now, flushes) = match &self.recursion {
+            Some(recursion) => (recursion.resolver.now(), recursion.resolver.flushes()),
+            None => (self.started.elapsed(), 0),
+        };
+        packets.set_now(u32::try_from(now.as_secs()).unwrap_or(u32::MAX), flushes);
+    }
+
+    /// Answers from a loop's memory; what is not there yet is made and kept.
+    pub fn answer_kept(
+        &self,
+        packets: &mut Packets,
+        octets: &[u8],
+        client: IpAddr,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome {
+        let recursion_allowed = self.recursion_for(client).is_some();
+        match self.allowance(octets, client, recursion_allowed) {
+            Allowance::Send => {}
+            Allowance::Truncate => return self.truncated(octets, client, buffer),
+            Allowance::Drop => return Outcome::Drop,
+        }
+        let Some(probe) = packets.probe(octets, recursion_allowed) else {
+            return self.answer(octets, client, Transport::Udp, buffer);
+        };
+        if packets.find(&probe, octets, buffer) {
+            let cookie = probe.cookie(octets);
+            if let Some(cookie) =
+                cookie.and_then(|cookie| self.cookies.check(cookie, client, unix_seconds()).ok())
+            {
+                packets::append_cookie(buffer, &cookie.reply);
+            }
+            self.counters.count(Transport::Udp, buffer.get(3).map_or(0, |flags| u16::from(flags & 0xf)));
+            return Outcome::Reply(None);
+        }
+        let outcome = self.answer(octets, client, Transport::Udp, buffer);
+        if let Outcome::Reply(Some(keep)) = outcome {
+            packets.keep(&probe, buffer, keep);
+        }
+        outcome
     }
 
     /// Waits for other servers and gives the response; `None` only if the request cannot be read any more.
@@ -228,6 +407,9 @@ impl Engine {
         let mut buffer = Vec::with_capacity(DNS_UDP_OCTETS_PLAIN);
         let mut writer = Writer::new(&mut buffer, &request, self.limit(&request, pending.transport));
         writer.recursion_available = true;
+        if let Some(options) = self.options(&request, pending.client, pending.transport) {
+            writer.set_options(options);
+        }
         self.write(&explained.answer, &mut writer);
         self.reply(writer, &request, pending.transport);
         Some(buffer)
@@ -235,8 +417,11 @@ impl Engine {
 
     fn write(&self, answer: &Answer, writer: &mut Writer<'_>) {
         writer.rcode = answer.rcode;
+        if answer.rcode == rcode::SERVFAIL {
+            writer.extended_error = Some(extended::NO_REACHABLE_AUTHORITY);
+        }
         for held in &answer.records {
-            let first = self.rotation.first(&held.rrset);
+            let first = self.settings.rotation.first(&held.rrset);
             if !writer.rrset(Section::Answer, held.owner.as_wire(), &held.rrset, held.ttl, first) {
                 writer.truncated = true;
                 return;
@@ -250,20 +435,36 @@ impl Engine {
     }
 }
 
-/// The code for questions that are answered by a code alone, whoever asks.
-fn refusal(request: &Request<'_>) -> Option<u16> {
+/// The codes for questions that are answered by codes alone, whoever asks.
+fn refusal(request: &Request<'_>) -> Option<(u16, Option<u16>)> {
     if request.edns.is_some_and(|edns| edns.version > 0) {
-        return Some(rcode::BADVERS);
+        return Some((rcode::BADVERS, None));
     }
     if request.question.class != CLASS_IN {
-        return Some(rcode::REFUSED);
+        return Some((rcode::REFUSED, Some(extended::NOT_SUPPORTED)));
     }
     match request.question.rtype {
         Rtype::ANY => None,
         // Zone transfers are for those whom a zone allows them; no zone does yet.
-        Rtype::AXFR | Rtype::IXFR => Some(rcode::REFUSED),
-        Rtype::OPT | Rtype(0) => Some(rcode::FORMERR),
-        rtype if rtype.is_meta() => Some(rcode::NOTIMP),
+        Rtype::AXFR | Rtype::IXFR => Some((rcode::REFUSED, Some(extended::PROHIBITED))),
+        Rtype::OPT | Rtype(0) => Some((rcode::FORMERR, None)),
+        rtype if rtype.is_meta() => Some((rcode::NOTIMP, None)),
         _ => None,
     }
+}
+
+/// How long an answer of the resolver may be kept. `None`: not at all.
+fn lifetime(answer: &Answer, writer: &Writer<'_>) -> Option<Lifetime> {
+    let ttls = answer.records.iter().chain(&answer.authority).map(|held| held.ttl);
+    let seconds = ttls.min().filter(|ttl| *ttl > 0 && answer.rcode != rcode::SERVFAIL)?;
+    let mut places = [0; TTL_PLACES_MAX];
+    for (place, known) in places.iter_mut().zip(writer.ttl_places()?) {
+        *place = *known;
+    }
+    Some(Lifetime { seconds, places })
+}
+
+/// Seconds since 1970, as cookies count them.
+fn unix_seconds() -> u32 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }

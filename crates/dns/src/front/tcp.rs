@@ -44,7 +44,7 @@ async fn session(conn: Conn, engine: &Engine, idle: Duration, drain: &Drain) -> 
             let Some(request) = next_message(&mut received) else { break };
             deadline = Instant::now() + idle;
             match engine.answer(&request, client, Transport::Tcp, &mut response) {
-                Outcome::Reply => send(&mut to, &response, idle).await?,
+                Outcome::Reply(_) => send(&mut to, &response, idle).await?,
                 Outcome::Later(pending) => waiting.push(engine.complete(pending)),
                 // What sends responses or less than a header is no client.
                 Outcome::Drop => return Ok(()),

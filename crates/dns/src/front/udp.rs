@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::debug;
 
-use super::{Engine, Outcome, Transport};
+use super::{Engine, Outcome};
 
 /// Requests are a few hundred octets; what is longer is cut by the kernel and then malformed.
 const REQUEST_OCTETS: usize = 4096;
@@ -43,6 +43,7 @@ pub async fn serve(socket: UdpSocket, engine: Arc<Engine>, drain: Drain) {
     let port = Arc::new(Port { socket, unspecified });
     let mut request = vec![0; REQUEST_OCTETS];
     let mut response = Vec::with_capacity(REQUEST_OCTETS);
+    let mut packets = engine.packets();
     loop {
         tokio::select! {
             biased;
@@ -55,6 +56,7 @@ pub async fn serve(socket: UdpSocket, engine: Arc<Engine>, drain: Drain) {
                 }
             }
         }
+        engine.tick(&mut packets);
         let mut left = BATCH;
         while left > 0 {
             left -= 1;
@@ -69,8 +71,8 @@ pub async fn serve(socket: UdpSocket, engine: Arc<Engine>, drain: Drain) {
                 continue;
             }
             let received = request.get(..octets).unwrap_or_default();
-            match engine.answer(received, path.client.ip(), Transport::Udp, &mut response) {
-                Outcome::Reply => port.send(&response, path),
+            match engine.answer_kept(&mut packets, received, path.client.ip(), &mut response) {
+                Outcome::Reply(_) => port.send(&response, path),
                 Outcome::Drop => {}
                 Outcome::Later(pending) => {
                     let (engine, port) = (Arc::clone(&engine), Arc::clone(&port));

@@ -14,6 +14,7 @@ mod steps;
 pub mod upstream;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,7 @@ pub struct Resolver {
     upstream: Arc<dyn Upstream>,
     clock: Arc<dyn Clock>,
     cache: Cache,
+    flushes: AtomicU64,
     servers: Servers,
     flights: Mutex<HashMap<(Name, Rtype), Flight>>,
     permits: Arc<Semaphore>,
@@ -82,6 +84,7 @@ impl Resolver {
             upstream: parts.upstream,
             clock: parts.clock,
             cache: Cache::new(parts.cache_octets, parts.ttl_bounds),
+            flushes: AtomicU64::new(0),
             servers: Servers::default(),
             flights: Mutex::default(),
             permits: Arc::new(Semaphore::new(parts.concurrency_max)),
@@ -252,7 +255,20 @@ impl Resolver {
         if name.is_root() {
             self.servers.forget();
         }
-        self.cache.flush(name)
+        let entries = self.cache.flush(name);
+        // Afterwards: what was made of the cache before is old by then.
+        self.flushes.fetch_add(1, Ordering::Release);
+        entries
+    }
+
+    /// How often something was flushed.
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Acquire)
+    }
+
+    /// Time since a fixed moment.
+    pub fn now(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     /// Drops what is over and tells the metrics how full the cache is. To be called now and then.

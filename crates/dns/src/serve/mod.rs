@@ -108,6 +108,10 @@ pub fn answer(zones: &Zones, request: &Request<'_>, writer: &mut Writer<'_>, rot
 
 /// Puts the zone's SOA into authority.
 fn negative(zone: &Zone, writer: &mut Writer<'_>) {
+    if let Some(fits) = zone.negative_soa().and_then(|soa| writer.soa(soa)) {
+        writer.truncated |= !fits;
+        return;
+    }
     let Some(soa) = zone.apex_node().and_then(|apex| apex.rrset(Rtype::SOA)) else { return };
     if !writer.rrset(Section::Authority, zone.apex().as_wire(), soa, zone.negative_ttl(), 0) {
         writer.truncated = true;

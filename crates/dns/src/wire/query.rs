@@ -21,11 +21,28 @@ pub struct Question<'a> {
 
 /// What the OPT record of a request says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edns {
+pub struct Edns<'a> {
     pub version: u8,
     /// The greatest UDP response that the asker takes, in octets, 512 at least.
     pub udp_octets: u16,
     pub dnssec_ok: bool,
+    /// Codes, lengths and data, one after the other; whole.
+    options: &'a [u8],
+}
+
+impl<'a> Edns<'a> {
+    /// The data of the first option of a code.
+    pub fn option(&self, code: u16) -> Option<&'a [u8]> {
+        let mut options = self.options;
+        loop {
+            let (here, length) = (u16_at(options, 0)?, usize::from(u16_at(options, 2)?));
+            let (option, rest) = options.get(4..)?.split_at_checked(length)?;
+            if here == code {
+                return Some(option);
+            }
+            options = rest;
+        }
+    }
 }
 
 /// A request that can be answered.
@@ -35,7 +52,7 @@ pub struct Request<'a> {
     pub recursion_desired: bool,
     pub checking_disabled: bool,
     pub question: Question<'a>,
-    pub edns: Option<Edns>,
+    pub edns: Option<Edns<'a>>,
     /// Header and question as they came: a response starts with them.
     pub(super) start: &'a [u8],
 }
@@ -127,6 +144,7 @@ impl<'a> Request<'a> {
                     version: *octets.get(at + 5)?,
                     udp_octets: u16_at(octets, at + 2)?.max(512),
                     dnssec_ok: *octets.get(at + 6)? & 0x80 != 0,
+                    options: octets.get(at + 10..)?.get(..usize::from(u16_at(octets, at + 8)?))?,
                 });
             }
             let data = at + 10;
@@ -183,7 +201,7 @@ mod tests {
         assert_eq!(request.question.name, b"\x03wWw\x04test\x00");
         let octets = query([1, 0, 0, 1], &[QUESTION, OPT].concat());
         let edns = Request::parse(&octets).unwrap().edns.unwrap();
-        assert_eq!(edns, Edns { version: 0, udp_octets: 4096, dnssec_ok: true });
+        assert_eq!(edns, Edns { version: 0, udp_octets: 4096, dnssec_ok: true, options: &[] });
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 use postroad_types::limits::DNS_NAME_OCTETS_MAX;
 
+use super::options::ReplyOptions;
 use super::query::{HEADER_OCTETS, u16_at};
+use super::template::SoaTemplate;
 use super::{Request, RrSet, Rtype};
 
 /// Sections of a message that hold records.
@@ -16,9 +18,15 @@ pub enum Section {
 
 /// Names that later names of the message may point to; more are written out.
 const COMPRESSION_TARGETS: usize = 48;
+/// Labels that most names do not have more of.
+const LABELS_FEW: usize = 12;
 const LABELS_MAX: usize = DNS_NAME_OCTETS_MAX / 2 + 1;
+/// TTLs of a response whose places are told.
+pub const TTL_PLACES_MAX: usize = 24;
 /// Octets of an OPT record without options.
 const OPT_OCTETS: usize = 11;
+/// Octets of an extended error without a text.
+const EXTENDED_ERROR_OCTETS: usize = 6;
 
 const CLASS_IN: u16 = 1;
 
@@ -37,14 +45,24 @@ pub struct Writer<'b> {
     buffer: &'b mut Vec<u8>,
     /// Greatest length of the message, room for OPT taken off.
     limit: usize,
+    options: ReplyOptions<'b>,
     counts: [u16; 3],
     targets: [(u32, u16); COMPRESSION_TARGETS],
     target_count: usize,
+    /// Where the question ends.
+    question_end: usize,
+    question_known: bool,
+    case_bound: bool,
+    largest_set: u16,
+    /// Where the TTLs of the first records stand.
+    ttl_places: [u16; TTL_PLACES_MAX],
     pub authoritative: bool,
     pub truncated: bool,
     pub recursion_available: bool,
     /// The full response code (RFC 6891 section 6.1.3).
     pub rcode: u16,
+    /// Why it is no better (RFC 8914); given if there is room.
+    pub extended_error: Option<u16>,
 }
 
 impl<'b> Writer<'b> {
@@ -53,32 +71,89 @@ impl<'b> Writer<'b> {
         buffer.clear();
         buffer.extend_from_slice(request.start);
         let opt = if request.edns.is_some() { OPT_OCTETS } else { 0 };
-        let mut writer = Self {
+        Self {
             buffer,
             limit: limit.min(usize::from(u16::MAX)) - opt,
+            options: ReplyOptions::default(),
+            extended_error: None,
             counts: [0; 3],
             targets: [(0, 0); COMPRESSION_TARGETS],
             target_count: 0,
+            question_end: request.start.len(),
+            question_known: false,
+            case_bound: false,
+            largest_set: 1,
+            ttl_places: [0; TTL_PLACES_MAX],
             authoritative: false,
             truncated: false,
             recursion_available: false,
             rcode: 0,
-        };
-        let (starts, hashes, labels) = suffixes(request.question.name);
-        for index in 0..labels {
-            writer.remember(hashes[index], HEADER_OCTETS + usize::from(starts[index]));
         }
-        writer
     }
 
-    /// Forgets all records and all that was set but whether recursion is available.
+    /// Takes up options for an asker with EDNS. To be called before anything is written.
+    pub fn set_options(&mut self, options: ReplyOptions<'b>) {
+        self.limit = self.limit.saturating_sub(options.octets());
+        self.options = options;
+    }
+
+    /// The name of the question.
+    fn question(&self) -> &[u8] {
+        self.buffer.get(HEADER_OCTETS..self.question_end.saturating_sub(4)).unwrap_or_default()
+    }
+
+    /// Writes a zone's SOA into the authority section. `None`: the question does not end in the zone's name as the
+    /// zone writes it, so the record must be written in full. False: it does not fit.
+    pub fn soa(&mut self, template: &SoaTemplate) -> Option<bool> {
+        let question = self.question();
+        if !question.ends_with(&template.apex) {
+            return None;
+        }
+        let apex_at = HEADER_OCTETS + question.len() - template.apex.len();
+        let at = self.buffer.len();
+        if at + template.octets.len() > self.limit {
+            return Some(false);
+        }
+        self.buffer.extend_from_slice(&template.octets);
+        for pointer in &template.pointers {
+            let pointer = at + usize::from(*pointer);
+            if let Some(place) = self.buffer.get_mut(pointer..pointer + 2) {
+                place.copy_from_slice(&(0xc000 | apex_at as u16).to_be_bytes());
+            }
+        }
+        self.case_bound = true;
+        Some(self.add_count(Section::Authority, 1))
+    }
+
+    /// Forgets all records and all that was set but options and whether recursion is available.
     pub fn restart(&mut self, request: &Request<'_>) {
         let end = request.start.len();
         self.buffer.truncate(end);
         self.counts = [0; 3];
         self.target_count =
             self.targets.iter().take(self.target_count).take_while(|(_, at)| usize::from(*at) < end).count();
-        (self.authoritative, self.truncated, self.rcode) = (false, false, 0);
+        (self.authoritative, self.truncated, self.rcode, self.extended_error) = (false, false, 0, None);
+        (self.case_bound, self.largest_set) = (false, 1);
+    }
+
+    /// Whether a name in the data ends in octets of the question, which so must not come in other letters.
+    pub fn is_case_bound(&self) -> bool {
+        self.case_bound
+    }
+
+    /// Records of the largest set so far, at least 1.
+    pub fn largest_set(&self) -> u16 {
+        self.largest_set
+    }
+
+    /// Where the TTLs of all records stand; `None`: they are too many to be told.
+    pub fn ttl_places(&self) -> Option<&[u16]> {
+        self.ttl_places.get(..self.counts.iter().map(|count| usize::from(*count)).sum())
+    }
+
+    /// Whether the answer section is empty.
+    pub fn is_without_answer(&self) -> bool {
+        self.counts[Section::Answer as usize] == 0
     }
 
     /// Writes all records of a set, the record with index `first` (modulo their number) first. False: they do not
@@ -86,13 +161,15 @@ impl<'b> Writer<'b> {
     pub fn rrset(&mut self, section: Section, owner: &[u8], rrset: &RrSet, ttl: u32, first: u32) -> bool {
         let (length, targets) = (self.buffer.len(), self.target_count);
         let first = (first % u32::from(rrset.count())) as usize;
-        for rdata in rrset.iter().skip(first).chain(rrset.iter().take(first)) {
-            if !self.record(owner, rrset.rtype, ttl, rdata) {
+        let records: usize = self.counts.iter().map(|count| usize::from(*count)).sum();
+        for (index, rdata) in rrset.iter().skip(first).chain(rrset.iter().take(first)).enumerate() {
+            if !self.record(records + index, owner, rrset.rtype, ttl, rdata) {
                 self.buffer.truncate(length);
                 self.target_count = targets;
                 return false;
             }
         }
+        self.largest_set = self.largest_set.max(rrset.count());
         self.add_count(section, rrset.count())
     }
 
@@ -106,7 +183,8 @@ impl<'b> Writer<'b> {
         rdata: &[u8],
     ) -> bool {
         let (length, targets) = (self.buffer.len(), self.target_count);
-        if self.record(owner, rtype, ttl, rdata) {
+        let records = self.counts.iter().map(|count| usize::from(*count)).sum();
+        if self.record(records, owner, rtype, ttl, rdata) {
             return self.add_count(section, 1);
         }
         self.buffer.truncate(length);
@@ -120,10 +198,18 @@ impl<'b> Writer<'b> {
         true
     }
 
-    fn record(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
-        self.name(owner, Case::Any);
+    /// Writes the record that follows `before` others; false: the message is too long with it.
+    fn record(&mut self, before: usize, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        if owner == self.question() {
+            self.buffer.extend_from_slice(&(0xc000 | HEADER_OCTETS as u16).to_be_bytes());
+        } else {
+            self.name(owner, Case::Any);
+        }
         self.buffer.extend_from_slice(&rtype.0.to_be_bytes());
         self.buffer.extend_from_slice(&CLASS_IN.to_be_bytes());
+        if let Some(place) = self.ttl_places.get_mut(before) {
+            *place = self.buffer.len() as u16;
+        }
         self.buffer.extend_from_slice(&ttl.to_be_bytes());
         let length_at = self.buffer.len();
         self.buffer.extend_from_slice(&[0, 0]);
@@ -158,20 +244,50 @@ impl<'b> Writer<'b> {
     }
 
     fn name(&mut self, wire: &[u8], case: Case) {
-        let (starts, hashes, labels) = suffixes(wire);
-        for index in 0..labels {
-            let start = usize::from(starts[index]);
-            let suffix = wire.get(start..).unwrap_or_default();
-            if let Some(target) = self.find(hashes[index], suffix, case) {
+        if !self.question_known {
+            self.question_known = true;
+            self.know_question();
+        }
+        // Room for all labels a name may have takes longer to clear than the rest of this.
+        match Suffixes::<LABELS_FEW>::of(wire) {
+            Some(few) => self.name_by(wire, &few, case),
+            None => {
+                Suffixes::<LABELS_MAX>::of(wire).iter().for_each(|many| self.name_by(wire, many, case));
+            }
+        }
+    }
+
+    fn name_by<const N: usize>(&mut self, wire: &[u8], suffixes: &Suffixes<N>, case: Case) {
+        for (start, hash) in suffixes.starts.iter().zip(&suffixes.hashes).take(suffixes.labels) {
+            let suffix = wire.get(usize::from(*start)..).unwrap_or_default();
+            if let Some(target) = self.find(*hash, suffix, case) {
+                self.case_bound |= case == Case::Kept && usize::from(target) < self.question_end;
                 self.buffer.extend_from_slice(&(0xc000 | target).to_be_bytes());
                 return;
             }
             let at = self.buffer.len();
-            self.remember(hashes[index], at);
+            self.remember(*hash, at);
             let label = suffix.first().map_or(0, |length| usize::from(*length) + 1);
             self.buffer.extend_from_slice(suffix.get(..label).unwrap_or_default());
         }
         self.buffer.push(0);
+    }
+
+    /// The question's name may be pointed to. Most answers do so by its beginning alone, and need not know its labels.
+    fn know_question(&mut self) {
+        match Suffixes::<LABELS_FEW>::of(self.question()) {
+            Some(few) => self.remember_question(&few),
+            None => {
+                let many = Suffixes::<LABELS_MAX>::of(self.question());
+                many.iter().for_each(|many| self.remember_question(many));
+            }
+        }
+    }
+
+    fn remember_question<const N: usize>(&mut self, suffixes: &Suffixes<N>) {
+        for (start, hash) in suffixes.starts.iter().zip(&suffixes.hashes).take(suffixes.labels) {
+            self.remember(*hash, HEADER_OCTETS + usize::from(*start));
+        }
     }
 
     fn remember(&mut self, hash: u32, at: usize) {
@@ -227,7 +343,12 @@ impl<'b> Writer<'b> {
             self.buffer.extend_from_slice(&Rtype::OPT.0.to_be_bytes());
             self.buffer.extend_from_slice(&udp_octets.to_be_bytes());
             let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-            self.buffer.extend_from_slice(&[(self.rcode >> 4) as u8, 0, dnssec_ok, 0, 0, 0]);
+            let fits = self.buffer.len() - 5 + EXTENDED_ERROR_OCTETS <= self.limit;
+            let error = self.extended_error.filter(|_| fits);
+            let octets = self.options.octets() + error.map_or(0, |_| EXTENDED_ERROR_OCTETS);
+            self.buffer.extend_from_slice(&[(self.rcode >> 4) as u8, 0, dnssec_ok, 0]);
+            self.buffer.extend_from_slice(&(octets as u16).to_be_bytes());
+            self.options.write(error, self.buffer);
         }
         let bit = |set: bool, mask: u16| if set { mask } else { 0 };
         let flags = 0x8000
@@ -268,32 +389,45 @@ fn wire_name_octets(wire: &[u8]) -> usize {
     at.min(wire.len())
 }
 
-/// Where each label starts, the hash of the name from there on, and the number of labels.
-fn suffixes(wire: &[u8]) -> ([u8; LABELS_MAX], [u32; LABELS_MAX], usize) {
-    let mut starts = [0u8; LABELS_MAX];
-    let mut hashes = [0u32; LABELS_MAX];
-    let mut labels = 0;
-    let mut at = 0usize;
-    while let Some(&length) = wire.get(at) {
-        if length == 0 || labels == LABELS_MAX {
-            break;
+/// Where each label of a name starts, and a hash of the name from there on.
+struct Suffixes<const N: usize> {
+    starts: [u8; N],
+    hashes: [u32; N],
+    labels: usize,
+}
+
+impl<const N: usize> Suffixes<N> {
+    /// `None`: the name has more than `N` labels.
+    fn of(wire: &[u8]) -> Option<Self> {
+        let mut suffixes = Suffixes { starts: [0; N], hashes: [0; N], labels: 0 };
+        let mut at = 0usize;
+        while let Some(&length) = wire.get(at)
+            && length > 0
+        {
+            *suffixes.starts.get_mut(suffixes.labels)? = at as u8;
+            suffixes.labels += 1;
+            at += 1 + usize::from(length);
         }
-        starts[labels] = at as u8;
-        labels += 1;
-        at += 1 + usize::from(length);
-    }
-    // FNV-1a from the right: equal suffixes have equal hashes whatever stands before them.
-    let mut hash = 0x811c_9dc5u32;
-    let mut end = at;
-    for index in (0..labels).rev() {
-        let start = usize::from(starts[index]);
-        for octet in wire.get(start..end).unwrap_or_default() {
-            hash = (hash ^ u32::from(octet.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
+        // From the right: equal suffixes have equal hashes whatever stands before them.
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut end = at;
+        for (start, place) in suffixes.starts.iter().zip(&mut suffixes.hashes).take(suffixes.labels).rev() {
+            let start = usize::from(*start);
+            hash = label_hash(hash, wire.get(start..end).unwrap_or_default());
+            *place = (hash >> 32) as u32;
+            end = start;
         }
-        hashes[index] = hash;
-        end = start;
+        Some(suffixes)
     }
-    (starts, hashes, labels)
+}
+
+/// FNV-1a of a label, in which upper and lower case are the same. Taking eight octets at a time is slower: labels are
+/// short.
+fn label_hash(mut hash: u64, label: &[u8]) -> u64 {
+    for octet in label {
+        hash = (hash ^ u64::from(octet.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash
 }
 
 #[cfg(test)]

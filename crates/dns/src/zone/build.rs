@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use postroad_types::limits::{DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX};
 
+use super::index::Index;
 use super::parser::{ParsedRecord, Place, ZoneError, ZoneErrors, parse};
 use super::{Node, Zone};
-use crate::wire::{Name, RrSetBuilder, Rtype};
+use crate::wire::{Name, RrSetBuilder, Rtype, SoaTemplate};
 
 /// Reads a zone from its file.
 pub fn load_zone_file(origin: &Name, file: &Path) -> Result<Zone, ZoneErrors> {
@@ -96,13 +98,18 @@ fn build(
     };
     let (serial, minimum) = (number(20), number(4));
     let negative_ttl = soa.map_or(0, |soa| soa.ttl.min(minimum));
+    let negative_soa = soa.and_then(|soa| SoaTemplate::new(origin, soa, negative_ttl));
+    let nodes: BTreeMap<_, _> = nodes.into_iter().map(|(key, node)| (key, Arc::new(node))).collect();
     Ok(Zone {
         apex: origin.clone(),
         apex_key: apex_key.as_bytes().into(),
+        index: Index::of(&nodes),
+        has_wildcards: nodes.values().any(|node| node.owner.is_wildcard()),
         nodes,
         records: count,
         names,
         negative_ttl,
+        negative_soa,
         serial,
         file: file.to_owned(),
         loaded_at: SystemTime::now(),

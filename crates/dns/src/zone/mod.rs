@@ -1,26 +1,22 @@
 //! A zone in memory: an ordered tree of names, built aside from a file and never changed afterwards.
 //!
 //! Names are keyed so that the octet order of keys is the canonical order of names ([`crate::wire::KeyBuf`]).
-//! Empty non-terminals (RFC 4592 section 2.2.2) are nodes of their own. So one search for the greatest key that is
-//! not above the name asked for finds everything an answer depends on, in O(log n):
-//! - the name itself, if it exists;
-//! - its closest encloser, the longest common ancestor of the two names (everything between an ancestor and a name
-//!   that is missing below it lies below that ancestor);
-//! - the zone cut or DNAME above it, as each node knows the topmost one at or above itself.
-//!
-//! Roads not taken: a hash table per name finds existing names faster, but gives no closest encloser and no
-//! neighbours, which negative answers need (and DNSSEC will).
+//! Empty non-terminals (RFC 4592 section 2.2.2) are nodes of their own. So a walk from the apex down to the first label
+//! that is missing ([`index`]) finds everything an answer depends on: the name itself, its closest encloser, and the
+//! zone cut or DNAME above it, as each node knows the topmost one at or above itself. The tree gives the order of names
+//! for transfers, and neighbours.
 
 mod build;
 mod generate;
 mod hosted;
+mod index;
 mod lexer;
 mod parser;
 mod set;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use build::{check_zone_text, load_zone_file, zone_from_text};
@@ -29,7 +25,7 @@ pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
 pub use set::Zones;
 
-use crate::wire::{KeyBuf, Name, RrSet, Rtype};
+use crate::wire::{KeyBuf, Name, RrSet, Rtype, SoaTemplate};
 
 /// A name of a zone with its record sets; none at an empty non-terminal.
 #[derive(Debug)]
@@ -75,12 +71,16 @@ pub struct Zone {
     apex: Name,
     /// Octets of an absolute key that come before the part relative to the apex.
     apex_key: Box<[u8]>,
+    /// Some name in it is a wildcard.
+    has_wildcards: bool,
     /// Keyed by the part of the key after the apex's.
-    nodes: BTreeMap<Box<[u8]>, Node>,
+    nodes: BTreeMap<Box<[u8]>, Arc<Node>>,
+    index: index::Index,
     records: u64,
     names: u64,
     /// Seconds that negative answers may be kept (RFC 2308 section 3).
     negative_ttl: u32,
+    negative_soa: Option<SoaTemplate>,
     serial: u32,
     file: PathBuf,
     loaded_at: SystemTime,
@@ -126,14 +126,19 @@ impl Zone {
         self.negative_ttl
     }
 
+    /// The SOA of negative answers, made ready.
+    pub fn negative_soa(&self) -> Option<&SoaTemplate> {
+        self.negative_soa.as_ref()
+    }
+
     /// The node of the apex, which has SOA and NS.
     pub fn apex_node(&self) -> Option<&Node> {
-        self.nodes.get(&[][..])
+        self.index.exact(&[])
     }
 
     /// All names with records, in canonical order.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(|node| !node.rrsets.is_empty())
+        self.nodes.values().map(|node| &**node).filter(|node| !node.rrsets.is_empty())
     }
 
     fn relative<'k>(&self, key: &'k KeyBuf) -> Option<&'k [u8]> {
@@ -144,31 +149,29 @@ impl Zone {
     /// of a zone cut (RFC 4035 section 3.1.4.1). A name outside the zone is `Missing`.
     pub fn lookup(&self, key: &KeyBuf, rtype: Rtype) -> Lookup<'_> {
         let Some(name) = self.relative(key) else { return Lookup::Missing };
-        let below = (Bound::Unbounded, Bound::Included(name));
-        let Some((nearest, node)) = self.nodes.range::<[u8], _>(below).next_back() else {
-            return Lookup::Missing;
-        };
-        let exact = nearest.len() == name.len() && **nearest == *name;
-        let encloser = if exact { name.len() } else { common_labels(nearest, name) };
-
+        let Some((encloser, node)) = self.index.closest(name) else { return Lookup::Missing };
+        let exact = encloser == name.len();
         let cut = usize::from(node.cut);
         let dname = usize::from(node.dname).checked_sub(1);
         let has_cut = cut > 0 && cut <= encloser;
         // What lies below a cut is not this zone's: a DNAME counts only above it.
         if let Some(dname) = dname.filter(|length| *length <= encloser && *length < name.len())
             && !(has_cut && cut <= dname)
-            && let Some(node) = self.nodes.get(&name[..dname])
+            && let Some(node) = self.index.exact(&name[..dname])
         {
             return Lookup::Dname(node);
         }
         if has_cut && !(rtype == Rtype::DS && cut == name.len()) {
-            return self.nodes.get(&name[..cut]).map_or(Lookup::Missing, Lookup::Delegated);
+            return self.index.exact(&name[..cut]).map_or(Lookup::Missing, Lookup::Delegated);
         }
         if exact {
             return Lookup::Found(node);
         }
+        if !self.has_wildcards {
+            return Lookup::Missing;
+        }
         let wildcard = key.clone().truncated(self.apex_key.len() + encloser).wildcard_child();
-        match self.relative(&wildcard).and_then(|wildcard| self.nodes.get(wildcard)) {
+        match self.relative(&wildcard).and_then(|wildcard| self.index.exact(wildcard)) {
             Some(node) => Lookup::Wildcard(node),
             None => Lookup::Missing,
         }
@@ -176,16 +179,8 @@ impl Zone {
 
     /// The node of exactly this name, be it below a zone cut: for glue.
     pub fn glue(&self, key: &KeyBuf) -> Option<&Node> {
-        self.nodes.get(self.relative(key)?)
+        self.index.exact(self.relative(key)?)
     }
-}
-
-/// Length of the common prefix of two keys in whole labels.
-fn common_labels(left: &[u8], right: &[u8]) -> usize {
-    let common = left.iter().zip(right).take_while(|(left, right)| left == right).count();
-    left.get(..common)
-        .and_then(|prefix| prefix.iter().rposition(|octet| *octet == 0))
-        .map_or(0, |zero| zero + 1)
 }
 
 #[cfg(test)]

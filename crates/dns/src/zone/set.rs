@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::Zone;
 use crate::wire::{KeyBuf, Name, Rtype};
 
 /// The zones of a node at one moment. Replaced as a whole, never changed.
 #[derive(Debug, Default, Clone)]
 pub struct Zones {
-    by_apex: HashMap<Box<[u8]>, Arc<Zone>>,
+    by_apex: HashMap<Box<[u8]>, Arc<Zone>, RandomState>,
 }
 
 impl Zones {
