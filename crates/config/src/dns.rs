@@ -112,6 +112,9 @@ pub struct Recursion {
     /// "There is no such name" is forgotten after so long (RFC 2308 section 5 advises 1 to 3 hours).
     #[serde(with = "duration")]
     pub max_negative_ttl: Duration,
+    /// An answer whose time is over may still be given for so long, if nobody can be asked (RFC 8767); 0s: not at all.
+    #[serde(with = "duration")]
+    pub max_stale: Duration,
     /// One question to one name server takes at most so long.
     #[serde(with = "duration")]
     pub query_timeout: Duration,
@@ -134,6 +137,7 @@ impl Default for Recursion {
             max_ttl: Duration::from_secs(86_400),
             min_ttl: Duration::ZERO,
             max_negative_ttl: Duration::from_secs(3600),
+            max_stale: Duration::from_secs(86_400),
             query_timeout: Duration::from_millis(1500),
             resolve_timeout: Duration::from_secs(10),
             concurrency_max: 1000,

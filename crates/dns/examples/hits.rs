@@ -84,6 +84,7 @@ async fn engine() -> Arc<Engine> {
             min: Duration::ZERO,
             max: Duration::from_secs(86_400),
             max_negative: Duration::from_secs(3600),
+            stale: Duration::ZERO,
         },
         resolve_timeout: Duration::from_secs(5),
         concurrency_max: 1000,

@@ -181,6 +181,7 @@ fn resolver(
             min: config.min_ttl,
             max: config.max_ttl,
             max_negative: config.max_negative_ttl,
+            stale: config.max_stale,
         },
         resolve_timeout: config.resolve_timeout,
         concurrency_max: config.concurrency_max,

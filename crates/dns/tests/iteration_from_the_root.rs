@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{SOON, Stage, ask, ask_from, data, loopback, question};
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{Resolver, TokioResolver};
@@ -106,6 +107,12 @@ async fn names_are_found_from_the_root_down_and_kept_when_their_server_is_gone()
     let kept = ask(tree.address(), "alpha.test.", "MX").await;
     assert_eq!((data(&kept), kept.answers[0].ttl), (vec!["10 mx.alpha.test.".to_owned()], 1));
     tree.stage.clock.advance(Duration::from_secs(1));
+    // Its time is over and its server gone: it is given all the same for a day, and said to be old (RFC 8767, 8914).
+    let older = ask(tree.address(), "alpha.test.", "MX").await;
+    assert_eq!((data(&older), older.answers[0].ttl), (vec!["10 mx.alpha.test.".to_owned()], 30));
+    let options = older.edns.unwrap();
+    assert_eq!(options.option(EdnsCode::Unknown(15)), Some(&EdnsOption::Unknown(15, vec![0, 3])));
+    tree.stage.clock.advance(Duration::from_secs(86_400));
     let forgotten = ask(tree.address(), "alpha.test.", "MX").await;
     assert_eq!(forgotten.metadata.response_code, ResponseCode::ServFail);
     tree.end().await;

@@ -256,6 +256,17 @@ impl Engine {
         transport: Transport,
         buffer: &mut Vec<u8>,
     ) -> Outcome {
+        self.answer_by(self.settings.rotation, octets, client, transport, buffer)
+    }
+
+    fn answer_by(
+        &self,
+        rotation: Rotation,
+        octets: &[u8],
+        client: IpAddr,
+        transport: Transport,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome {
         let request = match Request::parse(octets) {
             Ok(request) => request,
             Err(RequestError::NoRequest) => {
@@ -283,7 +294,7 @@ impl Engine {
             return self.reply(writer, &request, transport);
         }
         let recursion = recursion.filter(|_| request.recursion_desired);
-        let served = serve::answer(&self.zones.load(), &request, &mut writer, self.settings.rotation);
+        let served = serve::answer(&self.zones.load(), &request, &mut writer, rotation);
         let recursion = match (served, recursion) {
             (Served::Answered, _) | (Served::Incomplete, None) => {
                 let keep = self.keep(&writer);
@@ -307,7 +318,7 @@ impl Engine {
             && let Some(answer) = recursion.resolver.cached(&name, rtype)
         {
             self.counters.cache_hits.increment(1);
-            self.write(&answer, &mut writer);
+            self.write(&answer, &mut writer, rotation);
             let lifetime = lifetime(&answer, &writer);
             let keep =
                 lifetime.and_then(|lifetime| Some(Keep { lifetime: Some(lifetime), ..self.keep(&writer)? }));
@@ -339,7 +350,7 @@ impl Engine {
     /// How an answer from our zones may be kept.
     fn keep(&self, writer: &Writer<'_>) -> Option<Keep> {
         let orders = match self.settings.rotation {
-            Rotation::Fixed => 1,
+            Rotation::Fixed | Rotation::From(_) => 1,
             Rotation::Cyclic => writer.largest_set(),
             Rotation::Random if writer.largest_set() > 1 => return None,
             Rotation::Random => 1,
@@ -393,7 +404,12 @@ impl Engine {
             self.counters.count(Transport::Udp, buffer.get(3).map_or(0, |flags| u16::from(flags & 0xf)));
             return Outcome::Reply(None);
         }
-        let outcome = self.answer(octets, client, Transport::Udp, buffer);
+        // Orders that are kept must differ, whatever other loops are asked meanwhile.
+        let rotation = match self.settings.rotation {
+            Rotation::Cyclic => packets.order(&probe, octets).map_or(Rotation::Cyclic, Rotation::From),
+            other => other,
+        };
+        let outcome = self.answer_by(rotation, octets, client, Transport::Udp, buffer);
         if let Outcome::Reply(Some(keep)) = outcome {
             packets.keep(&probe, buffer, keep);
         }
@@ -410,18 +426,22 @@ impl Engine {
         if let Some(options) = self.options(&request, pending.client, pending.transport) {
             writer.set_options(options);
         }
-        self.write(&explained.answer, &mut writer);
+        self.write(&explained.answer, &mut writer, self.settings.rotation);
         self.reply(writer, &request, pending.transport);
         Some(buffer)
     }
 
-    fn write(&self, answer: &Answer, writer: &mut Writer<'_>) {
+    fn write(&self, answer: &Answer, writer: &mut Writer<'_>, rotation: Rotation) {
         writer.rcode = answer.rcode;
         if answer.rcode == rcode::SERVFAIL {
             writer.extended_error = Some(extended::NO_REACHABLE_AUTHORITY);
+        } else if answer.stale {
+            let missing = answer.rcode == rcode::NXDOMAIN;
+            writer.extended_error =
+                Some(if missing { extended::STALE_NXDOMAIN } else { extended::STALE_ANSWER });
         }
         for held in &answer.records {
-            let first = self.settings.rotation.first(&held.rrset);
+            let first = rotation.first(&held.rrset);
             if !writer.rrset(Section::Answer, held.owner.as_wire(), &held.rrset, held.ttl, first) {
                 writer.truncated = true;
                 return;
@@ -456,7 +476,7 @@ fn refusal(request: &Request<'_>) -> Option<(u16, Option<u16>)> {
 /// How long an answer of the resolver may be kept. `None`: not at all.
 fn lifetime(answer: &Answer, writer: &Writer<'_>) -> Option<Lifetime> {
     let ttls = answer.records.iter().chain(&answer.authority).map(|held| held.ttl);
-    let seconds = ttls.min().filter(|ttl| *ttl > 0 && answer.rcode != rcode::SERVFAIL)?;
+    let seconds = ttls.min().filter(|ttl| *ttl > 0 && answer.rcode != rcode::SERVFAIL && !answer.stale)?;
     let mut places = [0; TTL_PLACES_MAX];
     for (place, known) in places.iter_mut().zip(writer.ttl_places()?) {
         *place = *known;

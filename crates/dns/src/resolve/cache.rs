@@ -32,6 +32,8 @@ pub struct TtlBounds {
     pub max: Duration,
     /// For negative answers (RFC 2308 section 5 advises 1 to 3 hours).
     pub max_negative: Duration,
+    /// Answers whose time is over are kept for so long more, for when nobody can be asked; zero: not at all.
+    pub stale: Duration,
 }
 
 /// What is kept under a name.
@@ -80,6 +82,9 @@ impl Entry {
             }
     }
 }
+
+/// Seconds for which a client may keep an answer whose time is over (RFC 8767 section 5).
+pub const STALE_TTL: u32 = 30;
 
 /// An entry with its times.
 #[derive(Debug, Clone)]
@@ -153,6 +158,11 @@ impl Shard {
     }
 }
 
+/// What may answer a question about records of a type.
+fn answers_to(rtype: Rtype) -> [Kind; 4] {
+    [Kind::Positive(rtype), Kind::Positive(Rtype::CNAME), Kind::NoData(rtype), Kind::NxDomain]
+}
+
 /// The cache of a resolver.
 #[derive(Debug)]
 pub struct Cache {
@@ -187,11 +197,20 @@ impl Cache {
         wanted.iter().find_map(find)
     }
 
+    /// As [`Cache::answer`], from what is over but not yet gone (RFC 8767); with [`STALE_TTL`] seconds left.
+    pub fn stale(&self, name: &Name, rtype: Rtype, now: Duration) -> Option<Hit> {
+        let shard = self.shard(name);
+        let slot = shard.slots.get(*shard.index.get(name)?)?;
+        answers_to(rtype).iter().find_map(|kind| {
+            let item = slot.items.iter().find(|item| item.entry.kind() == *kind && item.gone > now)?;
+            let age = now.saturating_sub(item.stored);
+            Some(Hit { entry: item.entry.clone(), ttl: STALE_TTL, age })
+        })
+    }
+
     /// The answer for a question: the records, the alias of the name, or that there is none.
     pub fn answer(&self, name: &Name, rtype: Rtype, now: Duration) -> Option<Hit> {
-        let wanted =
-            [Kind::Positive(rtype), Kind::Positive(Rtype::CNAME), Kind::NoData(rtype), Kind::NxDomain];
-        self.get(name, now, &wanted)
+        self.get(name, now, &answers_to(rtype))
     }
 
     /// That the question could not be answered a short time ago, and why.
@@ -219,13 +238,13 @@ impl Cache {
     /// Keeps a positive answer.
     pub fn put_positive(&self, name: &Name, rrset: Arc<RrSet>, now: Duration) {
         let ttl = Duration::from_secs(rrset.ttl.into()).clamp(self.bounds.min, self.bounds.max);
-        self.put(name, Entry::Positive(rrset), ttl, Duration::ZERO, now);
+        self.put(name, Entry::Positive(rrset), ttl, self.bounds.stale, now);
     }
 
     /// Keeps a negative answer for `ttl_s` seconds at most; without a SOA it is not kept (RFC 2308 section 5).
     pub fn put_negative(&self, name: &Name, entry: Entry, ttl_s: u32, now: Duration) {
         let ttl = Duration::from_secs(ttl_s.into()).min(self.bounds.max_negative);
-        self.put(name, entry, ttl, Duration::ZERO, now);
+        self.put(name, entry, ttl, self.bounds.stale, now);
     }
 
     /// Keeps a delegation.
@@ -384,6 +403,7 @@ mod tests {
         min: Duration::ZERO,
         max: Duration::from_secs(86_400),
         max_negative: Duration::from_secs(3600),
+        stale: Duration::ZERO,
     };
 
     fn name(text: &str) -> Name {

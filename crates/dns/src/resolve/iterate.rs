@@ -385,11 +385,15 @@ impl Iteration {
         let goal = self.goals.pop()?;
         let Some(below) = self.goals.last_mut() else {
             return Some(match finish {
-                Finish::Records => {
-                    Answer { rcode: rcode::NOERROR, records: goal.records, authority: None, failure: None }
-                }
+                Finish::Records => Answer {
+                    rcode: rcode::NOERROR,
+                    records: goal.records,
+                    authority: None,
+                    failure: None,
+                    stale: false,
+                },
                 Finish::Negative(rcode, authority) => {
-                    Answer { rcode, records: goal.records, authority, failure: None }
+                    Answer { rcode, records: goal.records, authority, failure: None, stale: false }
                 }
                 Finish::Failed(reason) => Answer::failed(reason),
             });

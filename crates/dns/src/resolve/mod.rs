@@ -35,6 +35,8 @@ use iterate::{Action, Context, Iteration, Rules};
 use servers::Servers;
 use upstream::Upstream;
 
+/// A client is given an older answer, if there is one, when a newer one is not found within this time.
+const STALE_AFTER: Duration = Duration::from_millis(1800);
 /// How long a failure is remembered: at first, and at most (RFC 9520 section 3.2 allows 1 s to 5 minutes).
 const FAILURE_FIRST: Duration = Duration::from_secs(2);
 const FAILURE_MOST: Duration = Duration::from_secs(60);
@@ -91,44 +93,57 @@ impl Resolver {
         }
     }
 
-    /// The answer, if the cache holds all of it.
+    /// The answer, if the cache holds all of it: a failure of a moment ago too, unless an older answer is at hand.
     pub fn cached(&self, name: &Name, rtype: Rtype) -> Option<Answer> {
-        let now = self.clock.monotonic();
         if rtype == Rtype::ANY {
             return Some(any(name));
         }
-        let mut records: Vec<Held> = Vec::new();
+        let now = self.clock.monotonic();
+        if let Some(answer) = self.gathered(name, rtype, now, false) {
+            return Some(answer);
+        }
+        let reason = self.cache.failure(name, rtype, now)?;
+        Some(self.gathered(name, rtype, now, true).unwrap_or_else(|| Answer::failed(reason)))
+    }
+
+    /// What the cache holds of an answer, alias by alias, if that is all of it. With `stale` also what is over.
+    fn gathered(&self, name: &Name, rtype: Rtype, now: Duration, stale: bool) -> Option<Answer> {
+        let mut answer = Answer {
+            rcode: rcode::NOERROR,
+            records: Vec::new(),
+            authority: None,
+            failure: None,
+            stale: false,
+        };
         let mut name = name.clone();
         loop {
-            let Some(hit) = self.cache.answer(&name, rtype, now) else {
-                let reason = self.cache.failure(&name, rtype, now).filter(|_| records.is_empty())?;
-                return Some(Answer::failed(reason));
+            let hit = match self.cache.answer(&name, rtype, now) {
+                Some(hit) => hit,
+                None if stale => {
+                    answer.stale = true;
+                    self.cache.stale(&name, rtype, now)?
+                }
+                None => return None,
             };
-            let negative = |rcode, soa: Option<(Name, _)>, records| {
-                let held = |(owner, rrset)| Held { owner, rrset, ttl: hit.ttl, age: Some(hit.age) };
-                Some(Answer { rcode, records, authority: soa.map(held), failure: None })
-            };
+            let held = |(owner, rrset)| Held { owner, rrset, ttl: hit.ttl, age: Some(hit.age) };
             match hit.entry {
                 Entry::Positive(rrset) => {
                     let alias = rrset.rtype == Rtype::CNAME && rtype != Rtype::CNAME;
                     let target = if alias { Some(Name::from_wire(rrset.first()).ok()?) } else { None };
-                    records.push(Held { owner: name, rrset, ttl: hit.ttl, age: Some(hit.age) });
+                    answer.records.push(held((name, rrset)));
                     match target {
                         // A circle is found by the iteration, which counts.
-                        Some(target) if records.iter().all(|held| held.owner != target) => name = target,
-                        Some(_) => return None,
-                        None => {
-                            return Some(Answer {
-                                rcode: rcode::NOERROR,
-                                records,
-                                authority: None,
-                                failure: None,
-                            });
+                        Some(target) if answer.records.iter().all(|held| held.owner != target) => {
+                            name = target
                         }
+                        Some(_) => return None,
+                        None => return Some(answer),
                     }
                 }
-                Entry::NoData(_, soa) => return negative(rcode::NOERROR, soa, records),
-                Entry::NxDomain(soa) => return negative(rcode::NXDOMAIN, soa, records),
+                Entry::NoData(_, soa) => return Some(Answer { authority: soa.map(held), ..answer }),
+                Entry::NxDomain(soa) => {
+                    return Some(Answer { rcode: rcode::NXDOMAIN, authority: soa.map(held), ..answer });
+                }
                 Entry::Delegation(_) | Entry::Failure(..) => return None,
             }
         }
@@ -170,10 +185,26 @@ impl Resolver {
                 }
             }
         };
-        let landed = flight.wait_for(Option::is_some).await.map(|explained| explained.clone());
-        match landed {
-            Ok(Some(explained)) => explained,
-            _ => Arc::new(explain_failed("the resolution was broken off", started)),
+        let older = if refresh { None } else { self.gathered(name, rtype, self.clock.monotonic(), true) };
+        let landing = flight.wait_for(Option::is_some);
+        let landed = match &older {
+            // Who waits longer than this has mostly given up (RFC 8767 section 5); the work goes on.
+            Some(_) => timeout(STALE_AFTER, landing).await,
+            None => Ok(landing.await),
+        };
+        let explained = match landed.map(|landed| landed.map(|explained| explained.clone())) {
+            Ok(Ok(Some(explained))) => explained,
+            Ok(_) => Arc::new(explain_failed("the resolution was broken off", started)),
+            Err(_) => Arc::new(explain_failed("no answer yet", started)),
+        };
+        match older.filter(|_| explained.answer.failure.is_some()) {
+            Some(answer) => {
+                counter!("postroad_dns_stale_answers_total").increment(1);
+                let mut steps = explained.steps.clone();
+                steps.push(from_cache(name, rtype, "an older answer, as there is no newer one".to_owned()));
+                Arc::new(Explained { answer, steps, took: started.elapsed() })
+            }
+            None => explained,
         }
     }
 
@@ -232,16 +263,10 @@ impl Resolver {
     fn explain_cached(&self, name: &Name, rtype: Rtype, answer: Answer, started: Instant) -> Explained {
         let outcome = match &answer.failure {
             Some(reason) => format!("failed a moment ago: {reason}"),
+            None if answer.stale => "an older answer, as asking failed a moment ago".to_owned(),
             None => "answer".to_owned(),
         };
-        let step = Step {
-            source: Source::Cache,
-            zone: Name::root(),
-            name: name.clone(),
-            rtype,
-            outcome,
-            took: Duration::ZERO,
-        };
+        let step = from_cache(name, rtype, outcome);
         Explained { answer, steps: vec![step], took: started.elapsed() }
     }
 
@@ -279,6 +304,17 @@ impl Resolver {
     }
 }
 
+fn from_cache(name: &Name, rtype: Rtype, outcome: String) -> Step {
+    Step {
+        source: Source::Cache,
+        zone: Name::root(),
+        name: name.clone(),
+        rtype,
+        outcome,
+        took: Duration::ZERO,
+    }
+}
+
 fn explain_failed(reason: &str, started: Instant) -> Explained {
     Explained { answer: Answer::failed(reason), steps: Vec::new(), took: started.elapsed() }
 }
@@ -289,7 +325,8 @@ fn any(name: &Name) -> Answer {
     hinfo.push(b"\x07RFC8482\x00");
     let held =
         hinfo.build().map(|rrset| Held { owner: name.clone(), rrset: Arc::new(rrset), ttl: 3600, age: None });
-    Answer { rcode: rcode::NOERROR, records: held.into_iter().collect(), authority: None, failure: None }
+    let records = held.into_iter().collect();
+    Answer { rcode: rcode::NOERROR, records, authority: None, failure: None, stale: false }
 }
 
 #[cfg(test)]

@@ -89,11 +89,19 @@ pub struct Answer {
     pub authority: Option<Held>,
     /// Why there is no answer, with SERVFAIL.
     pub failure: Option<Arc<str>>,
+    /// Its time is over, and nobody could be asked for a newer one (RFC 8767).
+    pub stale: bool,
 }
 
 impl Answer {
     pub(super) fn failed(reason: impl Into<Arc<str>>) -> Self {
-        Self { rcode: rcode::SERVFAIL, records: Vec::new(), authority: None, failure: Some(reason.into()) }
+        Self {
+            rcode: rcode::SERVFAIL,
+            records: Vec::new(),
+            authority: None,
+            failure: Some(reason.into()),
+            stale: false,
+        }
     }
 
     /// The mnemonic of the response code.

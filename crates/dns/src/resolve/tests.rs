@@ -111,6 +111,10 @@ const OTHER: &str = "@ NS ns\nns A 192.0.2.7\nns.far A 192.0.2.3\n";
 const GLUELESS: &str = "@ NS ns.far.other.\nhost A 192.0.2.90\n";
 
 fn scene_with(own: Zones, rules: impl FnOnce(&mut Rules)) -> Scene {
+    scene_with_stale(own, Duration::ZERO, rules)
+}
+
+fn scene_with_stale(own: Zones, stale: Duration, rules: impl FnOnce(&mut Rules)) -> Scene {
     let internet = Arc::new(Internet::default());
     let hosts = [
         ([192, 0, 2, 1], Host::Serves(zones(&[(".", ROOT)]))),
@@ -139,6 +143,7 @@ fn scene_with(own: Zones, rules: impl FnOnce(&mut Rules)) -> Scene {
             min: Duration::ZERO,
             max: Duration::from_secs(86_400),
             max_negative: Duration::from_secs(3600),
+            stale,
         },
         resolve_timeout: Duration::from_secs(5),
         concurrency_max: 8,
@@ -340,6 +345,49 @@ async fn failures_are_remembered_for_a_short_time() {
     scene.host([192, 0, 2, 3], Host::Serves(zones(&[("alpha.test.", ALPHA)])));
     scene.clock.advance(FAILURE_FIRST);
     assert!(scene.ask("alpha.test", Rtype::MX).await.starts_with("NOERROR"));
+}
+
+#[tokio::test]
+async fn an_older_answer_is_better_than_none() {
+    let scene = scene_with_stale(Zones::default(), Duration::from_secs(600), |_| {});
+    assert!(scene.ask("alpha.test", Rtype::MX).await.starts_with("NOERROR"));
+    assert_eq!(scene.ask("gone.alpha.test", Rtype::A).await, "NXDOMAIN");
+    scene.host([192, 0, 2, 3], Host::Dead);
+    scene.clock.advance(Duration::from_secs(70));
+    let older = "NOERROR alpha.test. 30 IN MX 10 mx.alpha.test.";
+    assert_eq!(scene.ask("alpha.test", Rtype::MX).await, older);
+    let explained = scene.explained("alpha.test", Rtype::MX).await;
+    assert!(explained.answer.stale && explained.answer.age().unwrap() >= Duration::from_secs(70));
+    // The failure is remembered, and the older answer is given meanwhile.
+    scene.asked();
+    assert_eq!(scene.ask("alpha.test", Rtype::MX).await, older);
+    assert_eq!(scene.asked(), [""; 0]);
+    // What was never known can not be given.
+    assert_eq!(scene.ask("mx.alpha.test", Rtype::A).await, "SERVFAIL");
+
+    scene.host([192, 0, 2, 3], Host::Serves(zones(&[("alpha.test.", ALPHA)])));
+    scene.clock.advance(FAILURE_MOST);
+    let fresh = scene.explained("alpha.test", Rtype::MX).await;
+    assert!(!fresh.answer.stale && fresh.answer.records[0].ttl == 60);
+    scene.host([192, 0, 2, 3], Host::Dead);
+    scene.clock.advance(Duration::from_secs(661));
+    assert_eq!(scene.ask("alpha.test", Rtype::MX).await, "SERVFAIL", "at some time it is over");
+}
+
+#[tokio::test]
+async fn a_name_that_its_servers_deny_is_not_answered_from_what_is_over() {
+    let scene = scene_with_stale(Zones::default(), Duration::from_secs(600), |_| {});
+    assert!(scene.ask("many.alpha.test", Rtype::A).await.starts_with("NOERROR"));
+    scene.host([192, 0, 2, 3], Host::Serves(zones(&[("alpha.test.", "@ NS ns\nns A 192.0.2.3\n")])));
+    scene.clock.advance(Duration::from_secs(301));
+    let denied = scene.ask("many.alpha.test", Rtype::A).await;
+    scene.host([192, 0, 2, 3], Host::Dead);
+    scene.clock.advance(Duration::from_secs(301));
+    let older = scene.explained("many.alpha.test", Rtype::A).await;
+    assert!(
+        denied.starts_with("NXDOMAIN") && older.answer.stale && older.answer.records.is_empty(),
+        "{denied}"
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ pub enum Rotation {
     Cyclic,
     /// Each answer starts anywhere.
     Random,
+    /// The answer starts at this record: one of several that are kept and take turns.
+    From(u16),
 }
 
 impl Rotation {
@@ -23,6 +25,7 @@ impl Rotation {
             Self::Fixed => 0,
             Self::Cyclic => rrset.next_turn(),
             Self::Random => rand::random(),
+            Self::From(first) => first.into(),
         }
     }
 }

@@ -15,6 +15,8 @@ pub mod code {
 
 /// Extended errors (RFC 8914 §4).
 pub mod extended {
+    pub const STALE_ANSWER: u16 = 3;
+    pub const STALE_NXDOMAIN: u16 = 19;
     pub const PROHIBITED: u16 = 18;
     pub const NOT_AUTHORITATIVE: u16 = 20;
     pub const NOT_SUPPORTED: u16 = 21;

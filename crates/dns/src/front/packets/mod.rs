@@ -213,6 +213,17 @@ impl Packets {
         self.positive.find(probe, octets, now, response) || self.negative.find(probe, octets, now, response)
     }
 
+    /// The order in which an answer that is now made will be kept, if it will.
+    pub fn order(&self, probe: &Probe, octets: &[u8]) -> Option<u16> {
+        let known = self.positive.orders(probe, octets).or_else(|| self.negative.orders(probe, octets));
+        known.or_else(|| self.was_asked_once(probe).then_some(0))
+    }
+
+    fn was_asked_once(&self, probe: &Probe) -> bool {
+        let (place, mark) = asked_once(probe.hash);
+        self.asked_once.get(place).is_some_and(|once| *once == mark)
+    }
+
     /// Keeps the answer that was made to a request.
     pub fn keep(&mut self, probe: &Probe, mut response: &[u8], keep: Keep) {
         if probe.cookie > 0 {
@@ -223,8 +234,7 @@ impl Packets {
             return;
         }
         let table = if keep.negative { &mut self.negative } else { &mut self.positive };
-        let place = (probe.hash >> 16) as usize & (ASKED_ONCE - 1);
-        let mark = (probe.hash >> 32) as u8 | 1;
+        let (place, mark) = asked_once(probe.hash);
         if let Some(once) = self.asked_once.get_mut(place)
             && *once != mark
             && !table.may_have(probe.hash)
@@ -234,6 +244,11 @@ impl Packets {
         }
         table.keep(probe, response, self.now, keep);
     }
+}
+
+/// Where it is marked that a question was asked once, and how.
+fn asked_once(hash: u64) -> (usize, u8) {
+    ((hash >> 16) as usize & (ASKED_ONCE - 1), (hash >> 32) as u8 | 1)
 }
 
 /// Puts a cookie behind an answer that was kept without.

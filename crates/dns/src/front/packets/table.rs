@@ -105,6 +105,17 @@ impl Table {
         true
     }
 
+    /// How many orders of an answer are here.
+    pub(super) fn orders(&self, probe: &Probe, octets: &[u8]) -> Option<u16> {
+        if !self.may_have(probe.hash) {
+            return None;
+        }
+        let first = self.places(probe.hash);
+        let asked = octets.get(HEADER_OCTETS..HEADER_OCTETS + usize::from(probe.question))?;
+        let slot = self.slots.get(first..first + WAYS)?.iter().find(|slot| slot.is_for(probe, asked))?;
+        u16::try_from(slot.packets.len()).ok()
+    }
+
     pub(super) fn keep(&mut self, probe: &Probe, response: &[u8], now: u32, keep: Keep) {
         let first = self.places(probe.hash);
         let question = HEADER_OCTETS..HEADER_OCTETS + usize::from(probe.question);
