@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::dns_peer::{DnsKey, DnsPeer, DnsRule};
 use crate::units::{duration, listen, size};
 
 /// In which order the records of one set are answered.
@@ -23,13 +24,30 @@ pub enum Rotation {
 }
 
 /// `[[dns.zones]]`: a zone that we answer for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
     /// The zone's name: `alpha.test`, or `.` for a root of one's own.
     pub origin: String,
-    /// The zone file (RFC 1035 section 5).
-    pub file: PathBuf,
+    /// The zone file (RFC 1035 section 5). With `primaries` it is written by the server, and may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Servers that the zone is had from; empty: it is ours, and stands in `file`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primaries: Vec<DnsPeer>,
+    /// Who may have the whole zone (AXFR, IXFR). Empty: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfer_to: Vec<DnsRule>,
+    /// Servers that are told when the zone has changed (RFC 1996).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<DnsPeer>,
+}
+
+impl Zone {
+    /// A zone of ours that nobody else has.
+    pub fn in_file(origin: impl Into<String>, file: impl Into<PathBuf>) -> Self {
+        Zone { origin: origin.into(), file: Some(file.into()), ..Zone::default() }
+    }
 }
 
 /// `[dns]`
@@ -54,6 +72,8 @@ pub struct Dns {
     pub tcp_idle: Duration,
     /// Largest UDP answer, in octets; longer ones are truncated. 1232 passes every path unfragmented.
     pub udp_payload_max: u16,
+    /// Secrets that are shared with other name servers.
+    pub keys: Vec<DnsKey>,
     pub zones: Vec<Zone>,
     pub recursion: Recursion,
 }
@@ -68,6 +88,7 @@ impl Default for Dns {
             connections_max: 1000,
             tcp_idle: Duration::from_secs(10),
             udp_payload_max: 1232,
+            keys: Vec::new(),
             zones: Vec::new(),
             recursion: Recursion::default(),
         }

@@ -133,7 +133,7 @@ fn a_zone_file_must_be_there_and_a_zone_is_given_once() {
         |origin: &str, file: &str| format!("[[dns.zones]]\norigin = \"{origin}\"\nfile = \"{file}\"\n");
     let good = format!("{NODE}{}{}", zone("alpha.test", "a.zone"), zone(".", "a.zone"));
     let config = Config::parse(&name.display().to_string(), &good).unwrap();
-    assert_eq!(config.dns.zones[0].file, dir.path().join("a.zone"));
+    assert_eq!(config.dns.zones[0].file, Some(dir.path().join("a.zone")));
     assert_eq!(config.node.state_dir, dir.path().join("state"));
     let bad = format!("{NODE}{}{}", zone("alpha.test", "b.zone"), zone("Alpha.test.", "a.zone"));
     let text = Config::parse(&name.display().to_string(), &bad).unwrap_err().to_string();

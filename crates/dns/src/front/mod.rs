@@ -5,29 +5,37 @@
 //!
 //! - Octets that are no request are dropped: a response that is answered makes two servers talk for ever.
 //! - What cannot be read gets FORMERR, other opcodes NOTIMP, both as a bare header, shorter than the request.
+//! - A signature (TSIG) is checked before anything else, and what is answered to it is signed.
 //! - Names that are not ours: recursion for the networks that may have it and ask for it, REFUSED for all others.
 
 mod bind;
 mod hickory;
 mod tcp;
+mod transfers;
 mod udp;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use arc_swap::ArcSwap;
 pub use bind::{Bound, bind_all};
 pub use hickory::HickoryHandler;
 use ipnet::IpNet;
 use metrics::{Counter, counter};
+use postroad_service::{Clock, SystemClock};
 use postroad_types::limits::DNS_UDP_OCTETS_PLAIN;
 pub use tcp::serve as serve_tcp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::info;
+use transfers::Streams;
+pub use transfers::{Agreed, RecordTooLong, Stream};
 pub use udp::serve as serve_udp;
 
 use crate::resolve::{Answer, Resolver};
 use crate::serve::{self, Rotation, Served, rcode};
-use crate::wire::{Name, Request, RequestError, Rtype, Section, Writer, header_only};
+use crate::tsig::{Checked, Refusal, Signer};
+use crate::wire::{Name, OPCODE_NOTIFY, Request, RequestError, Rtype, Section, Writer, header_only};
 use crate::zone::Zones;
 
 const CLASS_IN: u16 = 1;
@@ -37,6 +45,8 @@ const CLASS_IN: u16 = 1;
 pub enum Transport {
     Udp,
     Tcp,
+    /// By another's listener, which takes one response of any length.
+    Whole,
 }
 
 /// Recursion, and who may have it.
@@ -57,6 +67,8 @@ pub enum Outcome {
     Drop,
     /// Other servers must be asked.
     Later(Pending),
+    /// The response is more than one message. Over TCP only.
+    Stream(Box<Stream>),
 }
 
 /// A question that waits for other servers.
@@ -67,6 +79,8 @@ pub struct Pending {
     rtype: Rtype,
     transport: Transport,
     resolver: Arc<Resolver>,
+    /// The response is signed.
+    signer: Option<Signer>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -78,6 +92,9 @@ pub struct Engine {
     waiting: Arc<Semaphore>,
     rotation: Rotation,
     udp_octets_max: u16,
+    agreed: Agreed,
+    streams: Streams,
+    clock: Arc<dyn Clock>,
     counters: Counters,
 }
 
@@ -129,8 +146,16 @@ impl Engine {
             waiting: Arc::new(Semaphore::new(waiting)),
             rotation,
             udp_octets_max: udp_octets_max.max(DNS_UDP_OCTETS_PLAIN as u16),
+            agreed: Agreed::nothing(),
+            streams: Streams::new(),
+            clock: Arc::new(SystemClock::new()),
             counters: Counters::new(),
         }
+    }
+
+    /// With what is agreed with other name servers, and the clock by which they sign.
+    pub fn with_agreed(self, agreed: Agreed, clock: Arc<dyn Clock>) -> Self {
+        Self { agreed, clock, ..self }
     }
 
     /// The recursion that `client` may have.
@@ -144,7 +169,7 @@ impl Engine {
     /// The greatest response that the asker takes.
     fn limit(&self, request: &Request<'_>, transport: Transport) -> usize {
         match (transport, request.edns) {
-            (Transport::Tcp, _) => usize::from(u16::MAX),
+            (Transport::Tcp | Transport::Whole, _) => usize::from(u16::MAX),
             (Transport::Udp, None) => DNS_UDP_OCTETS_PLAIN,
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_octets.min(self.udp_octets_max)),
         }
@@ -171,26 +196,87 @@ impl Engine {
                 return Outcome::Reply;
             }
         };
+        let Some(at) = request.tsig else {
+            return self.answer_request(octets, &request, client, transport, None, buffer);
+        };
+        let now = seconds(&*self.clock);
+        let mut signer = match self.agreed.keys.check(octets, at, now) {
+            Checked::Right(signer) => signer,
+            Checked::Wrong(refusal) => {
+                info!(%client, key = %refusal.key, code = refusal.code, "a signature was refused");
+                return self.refuse_signature(&request, refusal, transport, now, buffer);
+            }
+            Checked::Malformed => {
+                header_only(buffer, octets, rcode::FORMERR as u8);
+                self.counters.count(transport, rcode::FORMERR);
+                return Outcome::Reply;
+            }
+        };
+        let mut outcome = self.answer_request(octets, &request, client, transport, Some(&signer), buffer);
+        match &mut outcome {
+            Outcome::Reply => signer.sign(buffer, now),
+            Outcome::Drop => {}
+            Outcome::Later(pending) => pending.signer = Some(signer),
+            Outcome::Stream(stream) => stream.signer = Some(signer),
+        }
+        outcome
+    }
+
+    /// NOTAUTH, with the reason in the response's own TSIG record (RFC 8945 section 5.2).
+    fn refuse_signature(
+        &self,
+        request: &Request<'_>,
+        refusal: Refusal,
+        transport: Transport,
+        now: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome {
+        let limit = self.limit(request, transport).saturating_sub(refusal.octets());
+        let mut writer = Writer::new(buffer, request, limit);
+        writer.rcode = rcode::NOTAUTH;
+        let outcome = self.reply(writer, request, transport);
+        refusal.finish(buffer, now);
+        outcome
+    }
+
+    /// Answers a request whose signature, if it has one, is right.
+    fn answer_request(
+        &self,
+        octets: &[u8],
+        request: &Request<'_>,
+        client: IpAddr,
+        transport: Transport,
+        signer: Option<&Signer>,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome {
+        let limit = self.limit(request, transport).saturating_sub(signer.map_or(0, Signer::octets));
         let recursion = self.recursion_for(client);
-        let mut writer = Writer::new(buffer, &request, self.limit(&request, transport));
+        let mut writer = Writer::new(buffer, request, limit);
         writer.recursion_available = recursion.is_some();
-        if let Some(code) = refusal(&request) {
+        if let Some(code) = refusal(request) {
             writer.rcode = code;
-            return self.reply(writer, &request, transport);
+            return self.reply(writer, request, transport);
+        }
+        let key = signer.map(Signer::key_name);
+        if request.opcode == OPCODE_NOTIFY {
+            return self.notified(request, client, transport, key, writer);
+        }
+        if matches!(request.question.rtype, Rtype::AXFR | Rtype::IXFR) {
+            return self.transfer(octets, request, client, transport, key, writer);
         }
         let recursion = recursion.filter(|_| request.recursion_desired);
-        let served = serve::answer(&self.zones.load(), &request, &mut writer, self.rotation);
+        let served = serve::answer(&self.zones.load(), request, &mut writer, self.rotation);
         let recursion = match (served, recursion) {
             (Served::Answered, _) | (Served::Incomplete, None) => {
-                return self.reply(writer, &request, transport);
+                return self.reply(writer, request, transport);
             }
             (Served::NotHosted, None) => {
                 writer.rcode = rcode::REFUSED;
-                return self.reply(writer, &request, transport);
+                return self.reply(writer, request, transport);
             }
             (Served::NotHosted | Served::Incomplete, Some(recursion)) => recursion,
         };
-        writer.restart(&request);
+        writer.restart(request);
         let Ok(name) = Name::from_wire(request.question.name) else { return Outcome::Drop };
         let rtype = request.question.rtype;
         if served == Served::NotHosted
@@ -198,11 +284,11 @@ impl Engine {
         {
             self.counters.cache_hits.increment(1);
             self.write(&answer, &mut writer);
-            return self.reply(writer, &request, transport);
+            return self.reply(writer, request, transport);
         }
         let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
             writer.rcode = rcode::SERVFAIL;
-            return self.reply(writer, &request, transport);
+            return self.reply(writer, request, transport);
         };
         let resolver = Arc::clone(&recursion.resolver);
         Outcome::Later(Pending {
@@ -211,6 +297,7 @@ impl Engine {
             rtype,
             transport,
             resolver,
+            signer: None,
             _permit: permit,
         })
     }
@@ -226,10 +313,15 @@ impl Engine {
         let explained = pending.resolver.resolve(&pending.name, pending.rtype, false).await;
         let request = Request::parse(&pending.request).ok()?;
         let mut buffer = Vec::with_capacity(DNS_UDP_OCTETS_PLAIN);
-        let mut writer = Writer::new(&mut buffer, &request, self.limit(&request, pending.transport));
+        let signature = pending.signer.as_ref().map_or(0, Signer::octets);
+        let limit = self.limit(&request, pending.transport).saturating_sub(signature);
+        let mut writer = Writer::new(&mut buffer, &request, limit);
         writer.recursion_available = true;
         self.write(&explained.answer, &mut writer);
         self.reply(writer, &request, pending.transport);
+        if let Some(mut signer) = pending.signer {
+            signer.sign(&mut buffer, seconds(&*self.clock));
+        }
         Some(buffer)
     }
 
@@ -259,11 +351,14 @@ fn refusal(request: &Request<'_>) -> Option<u16> {
         return Some(rcode::REFUSED);
     }
     match request.question.rtype {
-        Rtype::ANY => None,
-        // Zone transfers are for those whom a zone allows them; no zone does yet.
-        Rtype::AXFR | Rtype::IXFR => Some(rcode::REFUSED),
+        Rtype::ANY | Rtype::AXFR | Rtype::IXFR => None,
         Rtype::OPT | Rtype(0) => Some(rcode::FORMERR),
         rtype if rtype.is_meta() => Some(rcode::NOTIMP),
         _ => None,
     }
+}
+
+/// Seconds since 1970, as signatures count time.
+fn seconds(clock: &dyn Clock) -> u64 {
+    clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

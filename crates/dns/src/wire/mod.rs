@@ -8,6 +8,7 @@
 mod fields;
 mod name;
 mod query;
+mod reader;
 mod rrset;
 mod rtype;
 mod svcb;
@@ -16,9 +17,10 @@ mod writer;
 
 pub use fields::{Field, fields, validate_rdata};
 pub use name::{KeyBuf, Name, NameError};
-pub use query::{Edns, Question, Request, RequestError};
+pub use query::{Edns, OPCODE_NOTIFY, OPCODE_QUERY, Question, Request, RequestError};
+pub use reader::{Header, Malformed, Reader, Record};
 pub use rrset::{RrSet, RrSetBuilder};
 pub use rtype::Rtype;
-pub(crate) use text::rdata_to_wire;
 pub use text::{RdataError, Word, display_rdata, parse_rdata, parse_ttl};
-pub use writer::{Section, Writer, header_only};
+pub(crate) use text::{rdata_to_wire, unbase64};
+pub use writer::{Section, Writer, header_only, question_only};

@@ -4,7 +4,7 @@
 use postroad_types::limits::DNS_NAME_OCTETS_MAX;
 
 use super::query::{HEADER_OCTETS, u16_at};
-use super::{Request, RrSet, Rtype};
+use super::{Name, Request, RrSet, Rtype};
 
 /// Sections of a message that hold records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ impl<'b> Writer<'b> {
         let opt = if request.edns.is_some() { OPT_OCTETS } else { 0 };
         let mut writer = Self {
             buffer,
-            limit: limit.min(usize::from(u16::MAX)) - opt,
+            limit: limit.min(usize::from(u16::MAX)).saturating_sub(opt),
             counts: [0; 3],
             targets: [(0, 0); COMPRESSION_TARGETS],
             target_count: 0,
@@ -87,7 +87,7 @@ impl<'b> Writer<'b> {
         let (length, targets) = (self.buffer.len(), self.target_count);
         let first = (first % u32::from(rrset.count())) as usize;
         for rdata in rrset.iter().skip(first).chain(rrset.iter().take(first)) {
-            if !self.record(owner, rrset.rtype, ttl, rdata) {
+            if !self.record(owner, Case::Any, rrset.rtype, ttl, rdata) {
                 self.buffer.truncate(length);
                 self.target_count = targets;
                 return false;
@@ -105,13 +105,36 @@ impl<'b> Writer<'b> {
         ttl: u32,
         rdata: &[u8],
     ) -> bool {
+        self.alone(section, owner, Case::Any, rtype, ttl, rdata)
+    }
+
+    /// Writes one record of a transfer as an answer, its owner in the case it is stored in (RFC 5936 section 3.4).
+    /// False: it does not fit and is not written.
+    pub fn transferred(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        self.alone(Section::Answer, owner, Case::Kept, rtype, ttl, rdata)
+    }
+
+    fn alone(
+        &mut self,
+        section: Section,
+        owner: &[u8],
+        case: Case,
+        rtype: Rtype,
+        ttl: u32,
+        rdata: &[u8],
+    ) -> bool {
         let (length, targets) = (self.buffer.len(), self.target_count);
-        if self.record(owner, rtype, ttl, rdata) {
+        if self.record(owner, case, rtype, ttl, rdata) {
             return self.add_count(section, 1);
         }
         self.buffer.truncate(length);
         self.target_count = targets;
         false
+    }
+
+    /// True when no record is written yet.
+    pub fn is_empty(&self) -> bool {
+        self.counts == [0; 3]
     }
 
     fn add_count(&mut self, section: Section, records: u16) -> bool {
@@ -120,8 +143,8 @@ impl<'b> Writer<'b> {
         true
     }
 
-    fn record(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
-        self.name(owner, Case::Any);
+    fn record(&mut self, owner: &[u8], case: Case, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        self.name(owner, case);
         self.buffer.extend_from_slice(&rtype.0.to_be_bytes());
         self.buffer.extend_from_slice(&CLASS_IN.to_be_bytes());
         self.buffer.extend_from_slice(&ttl.to_be_bytes());
@@ -231,6 +254,7 @@ impl<'b> Writer<'b> {
         }
         let bit = |set: bool, mask: u16| if set { mask } else { 0 };
         let flags = 0x8000
+            | u16::from(request.opcode) << 11
             | bit(self.authoritative, 0x0400)
             | bit(self.truncated, 0x0200)
             | bit(request.recursion_desired, 0x0100)
@@ -245,6 +269,20 @@ impl<'b> Writer<'b> {
             }
         }
     }
+}
+
+/// A query under way to another server: header and question, and what is put behind them. `opcode` is
+/// [`super::OPCODE_QUERY`] or [`super::OPCODE_NOTIFY`]; a notification has AA set (RFC 1996 section 3.7).
+pub fn question_only(id: u16, opcode: u8, name: &Name, rtype: Rtype) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(HEADER_OCTETS + name.as_wire().len() + 4);
+    octets.extend_from_slice(&id.to_be_bytes());
+    let flags = u16::from(opcode) << 11 | if opcode == super::OPCODE_NOTIFY { 0x0400 } else { 0 };
+    octets.extend_from_slice(&flags.to_be_bytes());
+    octets.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+    octets.extend_from_slice(name.as_wire());
+    octets.extend_from_slice(&rtype.0.to_be_bytes());
+    octets.extend_from_slice(&CLASS_IN.to_be_bytes());
+    octets
 }
 
 /// A response that is only a header: to what could not be read as a query. `buffer` is emptied.
@@ -300,7 +338,7 @@ mod tests {
     use hickory_proto::op::Message;
 
     use super::*;
-    use crate::wire::{Name, RrSetBuilder};
+    use crate::wire::RrSetBuilder;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()

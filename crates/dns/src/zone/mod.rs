@@ -12,10 +12,15 @@
 //! neighbours, which negative answers need (and DNSSEC will).
 
 mod build;
+mod delta;
+mod export;
 mod hosted;
 mod lexer;
 mod parser;
+mod received;
+pub mod serial;
 mod set;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -23,10 +28,14 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub use build::{check_zone_text, load_zone_file, zone_from_text};
+pub use delta::{Change, Delta, History};
+pub use export::save_zone;
 pub use hosted::{Hosted, ReloadError, ZoneSource};
 pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
+pub use received::{Changes, zone_from_records, zone_with_changes};
 pub use set::Zones;
+pub use walk::RecordPlace;
 
 use crate::wire::{KeyBuf, Name, RrSet, Rtype};
 
@@ -84,9 +93,36 @@ pub struct Zone {
     file: PathBuf,
     loaded_at: SystemTime,
     warnings: Vec<ZoneError>,
+    history: History,
+    /// The zone can be answered from.
+    available: bool,
 }
 
 impl Zone {
+    /// A zone that should be served and cannot be: it has not come yet, or its copy is too old (RFC 1034 section
+    /// 4.3.5).
+    pub fn unavailable(apex: Name, file: PathBuf) -> Self {
+        Self {
+            apex_key: apex.key().as_bytes().into(),
+            apex,
+            nodes: BTreeMap::new(),
+            records: 0,
+            names: 0,
+            negative_ttl: 0,
+            serial: 0,
+            file,
+            loaded_at: SystemTime::now(),
+            warnings: Vec::new(),
+            history: History::default(),
+            available: false,
+        }
+    }
+
+    /// False for a zone that should be served and cannot be; it has no records, and questions for it fail.
+    pub fn is_available(&self) -> bool {
+        self.available
+    }
+
     pub fn apex(&self) -> &Name {
         &self.apex
     }
@@ -123,6 +159,16 @@ impl Zone {
     /// The least of the SOA's TTL and its minimum field, in seconds: what a negative answer's SOA carries.
     pub fn negative_ttl(&self) -> u32 {
         self.negative_ttl
+    }
+
+    /// What has changed since earlier versions, as far as it is kept.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The zone's SOA.
+    pub fn soa(&self) -> Option<&RrSet> {
+        self.apex_node()?.rrset(Rtype::SOA)
     }
 
     /// The node of the apex, which has SOA and NS.
