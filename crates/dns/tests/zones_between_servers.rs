@@ -14,8 +14,8 @@ use postroad_config::{Dns as DnsConfig, DnsKey, KeyAlgorithm, Zone};
 use postroad_dns::Dns;
 use postroad_dns::transfer::incoming::{Brought, IncomingError};
 use postroad_dns::transfer::{FetchError, Have, Peer};
-use postroad_dns::tsig::{Algorithm, Key, VerifyError};
-use postroad_dns::wire::{Name, Record};
+use postroad_dns::tsig::{Algorithm, Key, Signer, Verifier, VerifyError};
+use postroad_dns::wire::{Name, OPCODE_QUERY, Reader, Record, Rtype, question_only};
 use postroad_dns::zone::{zone_from_records, zone_with_changes};
 use postroad_service::{Clock, FakeClock};
 use tokio::net::TcpStream;
@@ -211,10 +211,16 @@ async fn differences_are_sent_to_who_has_an_earlier_version() {
 async fn ordinary_questions_are_answered_signed_when_they_are_signed() {
     let stage = Stage::new();
     let (dns, _) = primary(&stage, &text(1, ""), &[], &[]);
-    let asked = peer(&dns, Some("k.test"), SECRET);
-    // The fetch of a SOA by IXFR from its own version is refused, and the refusal is signed.
-    let refused = asked.fetch(&apex(), None, &stage.clock).await;
-    assert!(matches!(refused, Err(FetchError::Incoming(IncomingError::Code(5)))), "{refused:?}");
+    let key = peer(&dns, Some("k.test"), SECRET).key.unwrap();
+    let now = 0;
+    for (rtype, name, answers) in [(Rtype::TXT, "f.alpha.test", 2), (Rtype::A, "none.alpha.test", 0)] {
+        let mut request = question_only(7, OPCODE_QUERY, &name.parse().unwrap(), rtype);
+        let mut signer = Signer::request(Arc::clone(&key));
+        signer.sign(&mut request, now);
+        let answer = exchange([127, 0, 0, 1].into(), dns.addresses[0], &request).await.unwrap();
+        assert_eq!(Verifier::new(signer).check(&answer, now), Ok(()));
+        assert_eq!(Reader::new(&answer).unwrap().header().counts[1], answers);
+    }
 }
 
 #[tokio::test]

@@ -120,9 +120,11 @@ impl Incoming {
                 return Err(IncomingError::Unasked);
             }
         }
-        if self.soa.is_none() && answers == 0 {
-            // NOERROR without anything: the server does not serve the zone, or does not know the question.
-            return Err(IncomingError::NotAuthoritative);
+        if answers == 0 {
+            // NOERROR without anything: the server does not serve the zone, or does not know the question. Later: a
+            // server could go on so for ever.
+            let later = IncomingError::Disorder("a message without records");
+            return Err(if self.soa.is_none() { IncomingError::NotAuthoritative } else { later });
         }
         for left in (0..answers).rev() {
             let record = reader.record()?;
