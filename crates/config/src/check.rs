@@ -166,11 +166,25 @@ fn dns(config: &Config, document: &mut Document<'_>) {
         };
         let named = peers("primaries", &zone.primaries).into_iter().chain(peers("notify", &zone.notify));
         let named = named.chain(zone.transfer_to.iter().map(|rule| ("transfer_to", rule.key.clone())));
+        let named = named.chain(zone.update_from.iter().map(|rule| ("update_from", rule.key.clone())));
         for (list, key) in named.filter_map(|(list, key)| Some((list, key?))) {
             if !dns.keys.iter().any(|known| same_name(&known.name, &key)) {
                 let message = format!("there is no key {key:?}; expected one of [[dns.keys]]");
                 document.problem(&["dns", "zones", &at, list], message);
             }
+        }
+    }
+    for (index, zone) in dns.zones.iter().enumerate() {
+        let at = index.to_string();
+        if !zone.update_from.is_empty() && !zone.primaries.is_empty() {
+            let message = "the zone is had from others; expected its updates there, not here";
+            document.problem(&["dns", "zones", &at, "update_from"], message);
+        }
+        for (place, rule) in zone.update_from.iter().enumerate().filter(|(_, rule)| rule.key.is_none()) {
+            let message = format!(
+                "{rule} could be anyone, since addresses can be forged; expected a key, such as \"{rule} key:NAME\""
+            );
+            document.problem(&["dns", "zones", &at, "update_from", &place.to_string()], message);
         }
     }
     for (index, key) in dns.keys.iter().enumerate() {

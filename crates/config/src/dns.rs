@@ -38,6 +38,9 @@ pub struct Zone {
     /// Who may have the whole zone (AXFR, IXFR). Empty: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfer_to: Vec<DnsRule>,
+    /// Who may change the zone (RFC 2136); each with a key. Empty: nobody. The server then writes `file`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub update_from: Vec<DnsRule>,
     /// Servers that are told when the zone has changed (RFC 1996).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<DnsPeer>,

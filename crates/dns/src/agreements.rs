@@ -33,6 +33,7 @@ pub(crate) struct Agreements {
     pub keys: Keys,
     pub transfer_to: Access,
     pub followers: Followers,
+    pub update_from: Access,
     told: Vec<(Name, Peer)>,
     followed: Vec<Followed>,
 }
@@ -49,7 +50,8 @@ impl Agreements {
     pub(crate) fn read(config: &postroad_config::Dns) -> Result<Self, AgreementError> {
         let keys: Vec<Key> = config.keys.iter().map(read_key).collect::<Result<_, _>>()?;
         let keys = Keys::new(keys);
-        let (mut transfer_to, mut told, mut followed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut transfer_to, mut update_from) = (Vec::new(), Vec::new());
+        let (mut told, mut followed) = (Vec::new(), Vec::new());
         let mut followers = Followers::default();
         for zone in &config.zones {
             // A wrong origin is reported with the zones.
@@ -57,9 +59,11 @@ impl Agreements {
             let peers = |peers: &[DnsPeer]| -> Result<Vec<Peer>, AgreementError> {
                 peers.iter().map(|peer| self::peer(&keys, config, &zone.origin, peer)).collect()
             };
-            let rules: Result<Vec<Rule>, _> =
-                zone.transfer_to.iter().map(|rule| self::rule(&keys, &zone.origin, rule)).collect();
-            transfer_to.push((origin.clone(), rules?));
+            let rules = |rules: &[DnsRule]| -> Result<Vec<Rule>, AgreementError> {
+                rules.iter().map(|rule| self::rule(&keys, &zone.origin, rule)).collect()
+            };
+            transfer_to.push((origin.clone(), rules(&zone.transfer_to)?));
+            update_from.push((origin.clone(), rules(&zone.update_from)?));
             told.extend(peers(&zone.notify)?.into_iter().map(|peer| (origin.clone(), peer)));
             let primaries = peers(&zone.primaries)?;
             if !primaries.is_empty() {
@@ -67,7 +71,8 @@ impl Agreements {
                 followed.push(Followed { zone: origin, file: zone.file.clone(), primaries, poke });
             }
         }
-        Ok(Self { transfer_to: Access::new(transfer_to), keys, followers, told, followed })
+        let (transfer_to, update_from) = (Access::new(transfer_to), Access::new(update_from));
+        Ok(Self { keys, transfer_to, followers, update_from, told, followed })
     }
 
     /// Starts to follow zones and to tell of changes, in tasks of `drain`. What is left is for who answers requests.
@@ -83,7 +88,9 @@ impl Agreements {
             let follower = Follower { zone, file, primaries, poke, hosted, clock, permits };
             drain.spawn(follower.run(drain.clone()));
         }
-        Agreed { keys: self.keys, transfer_to: self.transfer_to, followers: self.followers }
+        let Self { keys, transfer_to, followers, update_from, .. } = self;
+        let hosted = Some(Arc::clone(hosted));
+        Agreed { keys, transfer_to, followers, update_from, hosted }
     }
 }
 

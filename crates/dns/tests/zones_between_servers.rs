@@ -15,7 +15,7 @@ use postroad_dns::Dns;
 use postroad_dns::transfer::incoming::{Brought, IncomingError};
 use postroad_dns::transfer::{FetchError, Have, Peer};
 use postroad_dns::tsig::{Algorithm, Key, Signer, Verifier, VerifyError};
-use postroad_dns::wire::{Name, OPCODE_QUERY, Reader, Record, Rtype, question_only};
+use postroad_dns::wire::{Name, OPCODE_QUERY, OPCODE_UPDATE, Reader, Record, Rtype, question_only};
 use postroad_dns::zone::{zone_from_records, zone_with_changes};
 use postroad_service::{Clock, FakeClock};
 use tokio::net::TcpStream;
@@ -319,6 +319,72 @@ async fn what_strangers_tell_does_nothing() {
     assert_eq!(code([127, 0, 0, 9], "alpha.test.").await, ResponseCode::Refused);
     assert_eq!(code([127, 0, 0, 1], "alpha.test.").await, ResponseCode::NoError);
     assert_eq!(code([127, 0, 0, 1], "beta.test.").await, ResponseCode::NotAuth);
+}
+
+#[tokio::test]
+async fn a_zone_is_changed_by_who_may_and_its_file_and_its_secondaries_follow() {
+    let stage = Stage::new();
+    let second = free(2);
+    let mut zone = stage.zone("alpha.test", &text(1, "a A 192.0.2.2"));
+    let file = zone.file.clone().unwrap();
+    zone.update_from = vec!["key:k.test".parse().unwrap()];
+    zone.transfer_to = vec!["key:k.test".parse().unwrap()];
+    zone.notify = vec![format!("{second} key:k.test").parse().unwrap()];
+    let mut config = stage.authoritative(loopback(1, 0), vec![zone]);
+    config.keys = vec![key(&stage, "k.test"), key(&stage, "other.test")];
+    let first = stage.start(&config).unwrap();
+    let primaries = [format!("{} key:k.test", first.addresses[0])];
+    let dns = stage.start(&secondary(&stage, second, &primaries, None)).unwrap();
+    await_serial(&dns, Some(1)).await;
+
+    // An address for b.alpha.test, if the name is not there yet.
+    let update = |owner: &str| {
+        let mut message = question_only(7, OPCODE_UPDATE, &apex(), Rtype::SOA);
+        (message[7], message[9]) = (1, 1);
+        let owner: Name = owner.parse().unwrap();
+        message.extend_from_slice(owner.as_wire());
+        message.extend_from_slice(b"\x00\xff\x00\xfe\x00\x00\x00\x00\x00\x00");
+        message.extend_from_slice(owner.as_wire());
+        message.extend_from_slice(b"\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x63");
+        message
+    };
+    let send = async |mut message: Vec<u8>, name: Option<&str>| {
+        let mut verifier = None;
+        if let Some(key) = peer(&first, name, SECRET).key {
+            let mut signer = Signer::request(key);
+            signer.sign(&mut message, 0);
+            verifier = Some(Verifier::new(signer));
+        }
+        let answer = exchange([127, 0, 0, 1].into(), first.addresses[0], &message).await.unwrap();
+        assert!(verifier.is_none_or(|mut verifier| verifier.check(&answer, 0) == Ok(())));
+        let header = Reader::new(&answer).unwrap().header();
+        assert_eq!((header.opcode(), header.counts[1..3].iter().sum::<u16>()), (OPCODE_UPDATE, 0));
+        header.rcode()
+    };
+    assert_eq!(send(update("b.alpha.test"), None).await, 5);
+    assert_eq!(send(update("b.alpha.test"), Some("other.test")).await, 5);
+    assert_eq!(send(update("a.alpha.test"), Some("k.test")).await, 6, "YXDOMAIN");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text(1, "a A 192.0.2.2"));
+    assert_eq!(send(update("b.alpha.test"), Some("k.test")).await, 0);
+    assert_eq!(data(&ask(first.addresses[0], "b.alpha.test.", "A").await), ["192.0.2.99"]);
+    await_serial(&dns, Some(2)).await;
+    assert_eq!(data(&ask(second, "b.alpha.test.", "A").await), ["192.0.2.99"]);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("b.alpha.test. 60 IN A 192.0.2.99\n"), "{written}");
+    // What an operator has written meanwhile is not lost.
+    sleep(Duration::from_millis(20)).await;
+    std::fs::write(&file, written.replace("192.0.2.99", "192.0.2.98").replace(" 2 3600 ", " 3 3600 "))
+        .unwrap();
+    assert_eq!(send(update("c.alpha.test"), Some("k.test")).await, 2);
+    first.hosted.reload(None).unwrap();
+    assert_eq!(send(update("c.alpha.test"), Some("k.test")).await, 0);
+    await_serial(&dns, Some(4)).await;
+    assert_eq!(data(&ask(second, "b.alpha.test.", "A").await), ["192.0.2.98"]);
+    // A secondary changes nothing by itself.
+    let mut message = update("d.alpha.test");
+    Signer::request(peer(&first, Some("k.test"), SECRET).key.unwrap()).sign(&mut message, 0);
+    let answer = exchange([127, 0, 0, 1].into(), second, &message).await.unwrap();
+    assert_eq!(Reader::new(&answer).unwrap().header().rcode(), 5);
 }
 
 #[test]

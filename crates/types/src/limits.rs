@@ -215,6 +215,8 @@ pub const DNS_REFRESH_SECONDS_MAX: u64 = 28 * 86_400;
 pub const DNS_EXPIRE_SECONDS_MIN: u64 = 60;
 /// A zone that has never come is asked for at least so often, in seconds.
 pub const DNS_RETRY_MISSING_SECONDS_MAX: u64 = 3600;
+/// Updates of zones that wait for each other and for the disk; more are refused with SERVFAIL.
+pub const DNS_UPDATES_WAITING_MAX: usize = 16;
 /// Messages of a signed response that may come unsigned in a row: RFC 8945 §5.3.1.
 pub const DNS_TSIG_UNSIGNED_MAX: usize = 99;
 /// Records kept of one record set that another server sends.

@@ -35,8 +35,10 @@ pub use udp::serve as serve_udp;
 use crate::resolve::{Answer, Resolver};
 use crate::serve::{self, Rotation, Served, rcode};
 use crate::tsig::{Checked, Refusal, Signer};
-use crate::wire::{Name, OPCODE_NOTIFY, Request, RequestError, Rtype, Section, Writer, header_only};
-use crate::zone::Zones;
+use crate::wire::{
+    Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Section, Writer, header_only,
+};
+use crate::zone::{Hosted, Zones};
 
 const CLASS_IN: u16 = 1;
 
@@ -65,23 +67,30 @@ pub enum Outcome {
     Reply,
     /// Nothing is answered.
     Drop,
-    /// Other servers must be asked.
+    /// Other servers must be asked, or files be written.
     Later(Pending),
     /// The response is more than one message. Over TCP only.
     Stream(Box<Stream>),
 }
 
-/// A question that waits for other servers.
+/// A request whose answer takes time.
 #[derive(Debug)]
 pub struct Pending {
     request: Vec<u8>,
-    name: Name,
-    rtype: Rtype,
     transport: Transport,
-    resolver: Arc<Resolver>,
+    task: Task,
     /// The response is signed.
     signer: Option<Signer>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What is to be done for an answer.
+#[derive(Debug)]
+enum Task {
+    /// Other servers are asked.
+    Resolve(Name, Rtype, Arc<Resolver>),
+    /// A zone is changed, and its file written.
+    Update(Arc<Hosted>),
 }
 
 /// Answers requests, whatever they came over.
@@ -258,8 +267,10 @@ impl Engine {
             return self.reply(writer, request, transport);
         }
         let key = signer.map(Signer::key_name);
-        if request.opcode == OPCODE_NOTIFY {
-            return self.notified(request, client, transport, key, writer);
+        match request.opcode {
+            OPCODE_NOTIFY => return self.notified(request, client, transport, key, writer),
+            OPCODE_UPDATE => return self.update(octets, request, client, transport, key, writer),
+            _ => {}
         }
         if matches!(request.question.rtype, Rtype::AXFR | Rtype::IXFR) {
             return self.transfer(octets, request, client, transport, key, writer);
@@ -291,15 +302,8 @@ impl Engine {
             return self.reply(writer, request, transport);
         };
         let resolver = Arc::clone(&recursion.resolver);
-        Outcome::Later(Pending {
-            request: octets.to_vec(),
-            name,
-            rtype,
-            transport,
-            resolver,
-            signer: None,
-            _permit: permit,
-        })
+        let task = Task::Resolve(name, rtype, resolver);
+        Outcome::Later(Pending { request: octets.to_vec(), transport, task, signer: None, _permit: permit })
     }
 
     fn reply(&self, writer: Writer<'_>, request: &Request<'_>, transport: Transport) -> Outcome {
@@ -308,18 +312,27 @@ impl Engine {
         Outcome::Reply
     }
 
-    /// Waits for other servers and gives the response; `None` only if the request cannot be read any more.
+    /// Does what a request waits for and gives the response; `None` only if the request cannot be read any more.
     pub async fn complete(&self, pending: Pending) -> Option<Vec<u8>> {
-        let explained = pending.resolver.resolve(&pending.name, pending.rtype, false).await;
-        let request = Request::parse(&pending.request).ok()?;
+        let Pending { request: octets, transport, task, signer, _permit } = pending;
+        let done = match task {
+            Task::Resolve(name, rtype, resolver) => Ok(resolver.resolve(&name, rtype, false).await),
+            Task::Update(hosted) => Err(transfers::update(hosted, &octets, signer.as_ref()).await),
+        };
+        let request = Request::parse(&octets).ok()?;
         let mut buffer = Vec::with_capacity(DNS_UDP_OCTETS_PLAIN);
-        let signature = pending.signer.as_ref().map_or(0, Signer::octets);
-        let limit = self.limit(&request, pending.transport).saturating_sub(signature);
+        let signature = signer.as_ref().map_or(0, Signer::octets);
+        let limit = self.limit(&request, transport).saturating_sub(signature);
         let mut writer = Writer::new(&mut buffer, &request, limit);
-        writer.recursion_available = true;
-        self.write(&explained.answer, &mut writer);
-        self.reply(writer, &request, pending.transport);
-        if let Some(mut signer) = pending.signer {
+        match done {
+            Ok(explained) => {
+                writer.recursion_available = true;
+                self.write(&explained.answer, &mut writer);
+            }
+            Err(code) => writer.rcode = code,
+        }
+        self.reply(writer, &request, transport);
+        if let Some(mut signer) = signer {
             signer.sign(&mut buffer, seconds(&*self.clock));
         }
         Some(buffer)

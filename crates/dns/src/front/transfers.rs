@@ -9,17 +9,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use postroad_service::Clock;
-use postroad_types::limits::{DNS_TRANSFER_MESSAGE_OCTETS, DNS_TRANSFERS_OUT_MAX};
+use postroad_types::limits::{DNS_TRANSFER_MESSAGE_OCTETS, DNS_TRANSFERS_OUT_MAX, DNS_UPDATES_WAITING_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{Engine, Outcome, Transport};
+use super::{Engine, Outcome, Pending, Task, Transport};
 use crate::serve::rcode;
 use crate::transfer::{Access, Filled, Followers, Kind, Outgoing};
 use crate::tsig::{Keys, Signer};
 use crate::wire::{Name, Request, Rtype, Writer};
-use crate::zone::Zone;
 use crate::zone::serial::is_newer;
+use crate::zone::{ChangeError, Hosted, Update, Zone};
 
 /// What is agreed with other name servers.
 #[derive(Debug)]
@@ -29,22 +29,38 @@ pub struct Agreed {
     pub transfer_to: Access,
     /// The zones that are had from others.
     pub followers: Followers,
+    /// Who may change which zone.
+    pub update_from: Access,
+    /// The zones that may be changed; `None`: no zone may.
+    pub hosted: Option<Arc<Hosted>>,
 }
 
 impl Agreed {
     /// Nothing: no keys, and no zone for anyone.
     pub fn nothing() -> Self {
-        Self { keys: Keys::default(), transfer_to: Access::default(), followers: Followers::default() }
+        Self {
+            keys: Keys::default(),
+            transfer_to: Access::default(),
+            followers: Followers::default(),
+            update_from: Access::default(),
+            hosted: None,
+        }
     }
 }
 
-/// Bounds the transfers that go out at a time.
+/// Bounds the transfers that go out at a time, and the updates that wait.
 #[derive(Debug)]
-pub(super) struct Streams(Arc<Semaphore>);
+pub(super) struct Streams {
+    transfers: Arc<Semaphore>,
+    updates: Arc<Semaphore>,
+}
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(DNS_TRANSFERS_OUT_MAX)))
+        Self {
+            transfers: Arc::new(Semaphore::new(DNS_TRANSFERS_OUT_MAX)),
+            updates: Arc::new(Semaphore::new(DNS_UPDATES_WAITING_MAX)),
+        }
     }
 }
 
@@ -150,6 +166,51 @@ impl Engine {
         rcode::NOERROR
     }
 
+    /// Takes a request to change a zone, from a client that has proved to have `key`. It is done in a task, as it waits
+    /// for the disk.
+    pub(super) fn update(
+        &self,
+        octets: &[u8],
+        request: &Request<'_>,
+        client: IpAddr,
+        transport: Transport,
+        key: Option<&Name>,
+        mut writer: Writer<'_>,
+    ) -> Outcome {
+        writer.rcode = match self.may_update(request, client, key) {
+            Err(code) => code,
+            Ok(hosted) => match Arc::clone(&self.streams.updates).try_acquire_owned() {
+                Err(_) => rcode::SERVFAIL,
+                Ok(permit) => {
+                    let (request, task) = (octets.to_vec(), Task::Update(hosted));
+                    return Outcome::Later(Pending {
+                        request,
+                        transport,
+                        task,
+                        signer: None,
+                        _permit: permit,
+                    });
+                }
+            },
+        };
+        info!(%client, code = writer.rcode, "an update was refused");
+        self.reply(writer, request, transport)
+    }
+
+    fn may_update(
+        &self,
+        request: &Request<'_>,
+        client: IpAddr,
+        key: Option<&Name>,
+    ) -> Result<Arc<Hosted>, u16> {
+        let name = Name::from_wire(request.question.name).map_err(|_| rcode::FORMERR)?;
+        if self.zones.load().get(&name).is_none() {
+            return Err(rcode::NOTAUTH);
+        }
+        let allowed = self.agreed.update_from.allows(&name, client, key);
+        self.agreed.hosted.clone().filter(|_| allowed).ok_or(rcode::REFUSED)
+    }
+
     /// Answers a request for a zone, from a client that has proved to have `key`.
     pub(super) fn transfer(
         &self,
@@ -179,7 +240,7 @@ impl Engine {
             }
             return self.reply(writer, request, transport);
         }
-        let Ok(permit) = Arc::clone(&self.streams.0).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.streams.transfers).try_acquire_owned() else {
             writer.rcode = rcode::SERVFAIL;
             return self.reply(writer, request, transport);
         };
@@ -221,5 +282,32 @@ impl Engine {
         }
         let serial = request.serial.ok_or(rcode::FORMERR)?;
         Ok(Outgoing::since(zone, serial))
+    }
+}
+
+/// Does an update; the response code.
+pub(super) async fn update(hosted: Arc<Hosted>, request: &[u8], signer: Option<&Signer>) -> u16 {
+    let update = match Update::parse(request) {
+        Ok(update) => update,
+        Err(code) => return code,
+    };
+    let (name, key) = (update.zone.clone(), signer.map(|signer| signer.key_name().to_string()));
+    let work = move || hosted.change(&update.zone, |zone| update.apply(zone));
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(changed)) => {
+            if let Some(zone) = changed {
+                info!(zone = %name, serial = zone.serial(), key, "a zone was updated");
+            }
+            rcode::NOERROR
+        }
+        Ok(Err(ChangeError::Refused(code))) => code,
+        Ok(Err(error)) => {
+            warn!(zone = %name, "an update could not be done: {error}");
+            rcode::SERVFAIL
+        }
+        Err(error) => {
+            warn!(zone = %name, "an update ended early: {error}");
+            rcode::SERVFAIL
+        }
     }
 }

@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(with(&|message| message[3] |= 5), IncomingError::Code(5));
         assert_eq!(with(&|message| message[7] -= 1), IncomingError::Early);
         assert_eq!(with(&|message| message.truncate(40)), IncomingError::Malformed(Malformed));
-        assert!(matches!(take(&[good.clone()], Some(1)), Err(IncomingError::Unasked)));
+        assert!(matches!(take(std::slice::from_ref(&good), Some(1)), Err(IncomingError::Unasked)));
         let empty = with(&|message| message[6..12].fill(0));
         assert_eq!(empty, IncomingError::NotAuthoritative);
     }

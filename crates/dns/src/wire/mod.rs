@@ -17,7 +17,7 @@ mod writer;
 
 pub use fields::{Field, fields, validate_rdata};
 pub use name::{KeyBuf, Name, NameError};
-pub use query::{Edns, OPCODE_NOTIFY, OPCODE_QUERY, Question, Request, RequestError};
+pub use query::{Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError};
 pub use reader::{Header, Malformed, Reader, Record};
 pub use rrset::{RrSet, RrSetBuilder};
 pub use rtype::Rtype;

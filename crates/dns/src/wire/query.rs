@@ -13,6 +13,8 @@ pub(super) const HEADER_OCTETS: usize = 12;
 pub const OPCODE_QUERY: u8 = 0;
 /// A primary tells that a zone has changed (RFC 1996).
 pub const OPCODE_NOTIFY: u8 = 4;
+/// Records of a zone are to be changed (RFC 2136); the question is the zone.
+pub const OPCODE_UPDATE: u8 = 5;
 
 /// The one question of a request.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +38,7 @@ pub struct Edns {
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub id: u16,
-    /// [`OPCODE_QUERY`] or [`OPCODE_NOTIFY`].
+    /// [`OPCODE_QUERY`], [`OPCODE_NOTIFY`] or [`OPCODE_UPDATE`].
     pub opcode: u8,
     pub recursion_desired: bool,
     pub checking_disabled: bool,
@@ -61,7 +63,7 @@ pub enum RequestError {
     /// Answered with FORMERR.
     #[error("the request is malformed")]
     Malformed,
-    /// Answered with NOTIMP: an opcode other than QUERY and NOTIFY.
+    /// Answered with NOTIMP: an opcode other than QUERY, NOTIFY and UPDATE.
     #[error("opcode {0} is not served")]
     Opcode(u8),
 }
@@ -105,7 +107,7 @@ impl<'a> Request<'a> {
             return Err(RequestError::NoRequest);
         }
         let opcode = (flags >> 11 & 0xf) as u8;
-        if !matches!(opcode, OPCODE_QUERY | OPCODE_NOTIFY) {
+        if !matches!(opcode, OPCODE_QUERY | OPCODE_NOTIFY | OPCODE_UPDATE) {
             return Err(RequestError::Opcode(opcode));
         }
         Self::parse_query(octets, flags, opcode).ok_or(RequestError::Malformed)
@@ -235,9 +237,9 @@ mod tests {
         let mut response = query([1, 0, 0, 0], QUESTION);
         response[2] |= 0x80;
         assert_eq!(Request::parse(&response).unwrap_err(), RequestError::NoRequest);
-        let mut update = query([1, 0, 0, 0], QUESTION);
-        update[2] = 5 << 3;
-        assert_eq!(Request::parse(&update).unwrap_err(), RequestError::Opcode(5));
+        let mut status = query([1, 0, 0, 0], QUESTION);
+        status[2] = 2 << 3;
+        assert_eq!(Request::parse(&status).unwrap_err(), RequestError::Opcode(2));
         let longer = [QUESTION, &[0]].concat();
         let short_option = [QUESTION, b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x03\x00\x0a\x00"].concat();
         for wrong in [

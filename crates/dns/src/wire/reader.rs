@@ -128,8 +128,8 @@ impl<'a> Reader<'a> {
         let ttl = self.message.get(at + 4..)?.first_chunk::<4>().map(|octets| u32::from_be_bytes(*octets))?;
         let start = at + 10;
         let end = start + usize::from(u16_at(self.message, at + 8)?);
-        // Records of other classes (TSIG, updates) have data of other forms, or none.
-        let rdata = if class == CLASS_IN && has_names(rtype) {
+        // Records of other classes (TSIG) have data of other forms, and some of an update have none.
+        let rdata = if matches!(class, CLASS_IN | CLASS_NONE) && end > start && has_names(rtype) {
             decompressed(self.message, start, end, rtype)?
         } else {
             self.message.get(start..end)?.to_vec()
@@ -140,6 +140,8 @@ impl<'a> Reader<'a> {
 }
 
 const CLASS_IN: u16 = 1;
+/// In updates: the record is to go (RFC 2136 section 2.5.4).
+const CLASS_NONE: u16 = 254;
 
 fn has_names(rtype: Rtype) -> bool {
     fields(rtype).is_some_and(|fields| fields.contains(&Field::Name))

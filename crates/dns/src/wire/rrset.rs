@@ -97,6 +97,11 @@ impl RrSetBuilder {
         self.ttl = self.ttl.min(ttl);
     }
 
+    /// Gives the whole set another TTL.
+    pub fn set_ttl(&mut self, ttl: u32) {
+        self.ttl = ttl;
+    }
+
     /// Adds a record's data in uncompressed wire form. False when the set holds it already.
     pub fn push(&mut self, rdata: &[u8]) -> bool {
         if self.records.iter().any(|record| record == rdata) {

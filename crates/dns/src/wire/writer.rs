@@ -272,7 +272,7 @@ impl<'b> Writer<'b> {
 }
 
 /// A query under way to another server: header and question, and what is put behind them. `opcode` is
-/// [`super::OPCODE_QUERY`] or [`super::OPCODE_NOTIFY`]; a notification has AA set (RFC 1996 section 3.7).
+/// [`super::OPCODE_QUERY`] or another one that is served; a notification has AA set (RFC 1996 section 3.7).
 pub fn question_only(id: u16, opcode: u8, name: &Name, rtype: Rtype) -> Vec<u8> {
     let mut octets = Vec::with_capacity(HEADER_OCTETS + name.as_wire().len() + 4);
     octets.extend_from_slice(&id.to_be_bytes());

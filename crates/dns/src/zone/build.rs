@@ -15,6 +15,8 @@ use crate::wire::{Name, RrSetBuilder, Rtype};
 
 /// Reads a zone from its file.
 pub fn load_zone_file(origin: &Name, file: &Path) -> Result<Zone, ZoneErrors> {
+    // Before it is read: who writes it meanwhile is noticed later.
+    let time = file.metadata().and_then(|file| file.modified()).ok();
     let text = read_file(file).map_err(|error| {
         ZoneErrors(vec![ZoneError {
             file: file.to_owned(),
@@ -23,7 +25,9 @@ pub fn load_zone_file(origin: &Name, file: &Path) -> Result<Zone, ZoneErrors> {
             message: format!("cannot read the file of zone {origin}: {error}"),
         }])
     })?;
-    build(origin, &text, file, &read_file)
+    let mut zone = build(origin, &text, file, &read_file)?;
+    zone.file_time = time;
+    Ok(zone)
 }
 
 /// Makes a zone of a text that stands in no file; `$INCLUDE` is refused.
@@ -119,6 +123,45 @@ impl Drafts {
         removed
     }
 
+    fn set(&self, owner: &Name, rtype: Rtype) -> Option<&RrSetBuilder> {
+        self.names.get(&self.key(owner)?)?.sets.get(&rtype).map(|(set, _)| set)
+    }
+
+    /// The types that a name has.
+    pub(super) fn types(&self, owner: &Name) -> Vec<Rtype> {
+        let draft = self.key(owner).and_then(|key| self.names.get(&key));
+        draft.map(|draft| draft.sets.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The number of records of a set.
+    pub(super) fn count(&self, owner: &Name, rtype: Rtype) -> usize {
+        self.set(owner, rtype).map_or(0, RrSetBuilder::len)
+    }
+
+    /// Whether a record is there, with this TTL.
+    pub(super) fn holds(&self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        self.set(owner, rtype).is_some_and(|set| set.ttl() == ttl && set.iter().any(|record| record == rdata))
+    }
+
+    /// Gives a set another TTL, if it is there.
+    pub(super) fn set_ttl(&mut self, owner: &Name, rtype: Rtype, ttl: u32) {
+        let draft = self.key(owner).and_then(|key| self.names.get_mut(&key));
+        if let Some((set, _)) = draft.and_then(|draft| draft.sets.get_mut(&rtype)) {
+            set.set_ttl(ttl);
+        }
+    }
+
+    /// Takes a whole set out. False when it is not there.
+    pub(super) fn remove_set(&mut self, owner: &Name, rtype: Rtype) -> bool {
+        let Some(key) = self.key(owner) else { return false };
+        let Some(draft) = self.names.get_mut(&key) else { return false };
+        let removed = draft.sets.remove(&rtype).is_some();
+        if draft.sets.is_empty() {
+            self.names.remove(&key);
+        }
+        removed
+    }
+
     /// True when enough is wrong: more errors would follow from the same cause.
     pub(super) fn is_hopeless(&self) -> bool {
         self.errors.len() >= DNS_ZONE_ERRORS_MAX
@@ -158,6 +201,7 @@ impl Drafts {
             loaded_at: SystemTime::now(),
             warnings,
             history: History::default(),
+            file_time: None,
             available: true,
         })
     }

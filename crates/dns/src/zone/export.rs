@@ -1,4 +1,4 @@
-//! Writes a zone as a zone file: the copy of a secondary zone.
+//! Writes a zone as a zone file: the copy of a secondary zone, and a zone that was updated.
 //!
 //! The file is replaced as a whole: written beside it, flushed to the disk, renamed. Whoever reads it, also after a
 //! power cut, sees the old copy or the new one.
@@ -16,7 +16,12 @@ pub fn save_zone(zone: &Zone, file: &Path) -> io::Result<()> {
     let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let beside = folder.join(name);
-    let mut writer = BufWriter::new(File::create(&beside)?);
+    let created = File::create(&beside)?;
+    // Who could read the old file can read the new one, and nobody else.
+    if let Ok(old) = fs::metadata(file) {
+        created.set_permissions(old.permissions())?;
+    }
+    let mut writer = BufWriter::new(created);
     write_zone(zone, &mut writer)?;
     writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(&beside, file)?;
@@ -25,7 +30,7 @@ pub fn save_zone(zone: &Zone, file: &Path) -> io::Result<()> {
 
 /// Writes the zone as a text that reads back to the same records.
 fn write_zone(zone: &Zone, to: &mut impl Write) -> io::Result<()> {
-    writeln!(to, "; {}, version {}: a copy, which the server replaces", zone.apex(), zone.serial())?;
+    writeln!(to, "; {}, version {}: written by the server, which replaces it", zone.apex(), zone.serial())?;
     let mut result = Ok(());
     zone.walk(&RecordPlace::default(), |node, rrset, rdata| {
         let rtype = rrset.rtype;

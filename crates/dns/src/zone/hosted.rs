@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::delta::{History, is_same};
 use super::serial::is_newer;
-use super::{Zone, ZoneError, ZoneErrors, Zones, load_zone_file};
+use super::{Zone, ZoneError, ZoneErrors, Zones, load_zone_file, save_zone};
 use crate::wire::Name;
 
 /// A zone and where it comes from.
@@ -30,6 +30,20 @@ pub enum ReloadError {
     Unknown(Name),
     #[error("{0}")]
     Errors(ZoneErrors),
+}
+
+/// Why a zone was not changed. What was served is served on.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// With this response code.
+    #[error("refused with code {0}")]
+    Refused(u16),
+    #[error("it is not served here from a file of ours")]
+    NotOurs,
+    #[error("{} was changed since it was read; `postroad dns reload` reads it", .0.display())]
+    Touched(PathBuf),
+    #[error("{} cannot be written: {error}", file.display())]
+    Write { file: PathBuf, error: std::io::Error },
 }
 
 /// The zones that are served.
@@ -88,6 +102,28 @@ impl Hosted {
     pub fn publish(&self, zone: Zone) -> Option<Arc<Zone>> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.swap(vec![zone]).pop()
+    }
+
+    /// Changes a zone of ours: what `change` makes of it is written to its file, and served once it is there. `None` when
+    /// nothing has changed. Blocks on files.
+    pub fn change(
+        &self,
+        origin: &Name,
+        change: impl FnOnce(&Zone) -> Result<Option<Zone>, u16>,
+    ) -> Result<Option<Arc<Zone>>, ChangeError> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = self.sources.iter().find(|source| source.origin == *origin && !source.secondary);
+        let file = source.and_then(|source| source.file.as_deref()).ok_or(ChangeError::NotOurs)?;
+        let present = self.zones.load().get(origin).cloned().ok_or(ChangeError::NotOurs)?;
+        let time = || file.metadata().and_then(|file| file.modified()).ok();
+        // What an operator has written there must not be lost.
+        if time() != present.file_time {
+            return Err(ChangeError::Touched(file.to_owned()));
+        }
+        let Some(mut zone) = change(&present).map_err(ChangeError::Refused)? else { return Ok(None) };
+        save_zone(&zone, file).map_err(|error| ChangeError::Write { file: file.to_owned(), error })?;
+        zone.file_time = time();
+        Ok(self.swap(vec![zone]).pop())
     }
 
     /// Puts new versions in place, each with the history that leads to it. To be called under the lock.

@@ -20,6 +20,7 @@ mod parser;
 mod received;
 pub mod serial;
 mod set;
+mod update;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -30,11 +31,12 @@ use std::time::SystemTime;
 pub use build::{check_zone_text, load_zone_file, zone_from_text};
 pub use delta::{Change, Delta, History};
 pub use export::save_zone;
-pub use hosted::{Hosted, ReloadError, ZoneSource};
+pub use hosted::{ChangeError, Hosted, ReloadError, ZoneSource};
 pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
 pub use received::{Changes, zone_from_records, zone_with_changes};
 pub use set::Zones;
+pub use update::Update;
 pub use walk::RecordPlace;
 
 use crate::wire::{KeyBuf, Name, RrSet, Rtype};
@@ -94,6 +96,8 @@ pub struct Zone {
     loaded_at: SystemTime,
     warnings: Vec<ZoneError>,
     history: History,
+    /// When the file was changed last, as it was read or written.
+    file_time: Option<SystemTime>,
     /// The zone can be answered from.
     available: bool,
 }
@@ -114,6 +118,7 @@ impl Zone {
             loaded_at: SystemTime::now(),
             warnings: Vec::new(),
             history: History::default(),
+            file_time: None,
             available: false,
         }
     }

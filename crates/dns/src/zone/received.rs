@@ -71,7 +71,7 @@ pub fn zone_with_changes(
     drafts.finish(&old.file)
 }
 
-fn place(whence: &str) -> Place {
+pub(super) fn place(whence: &str) -> Place {
     Place { file: Arc::new(PathBuf::from(whence)), line: 0, column: 0 }
 }
 
