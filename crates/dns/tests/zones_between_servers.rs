@@ -165,6 +165,9 @@ async fn only_those_who_may_have_a_zone_get_it() {
 #[tokio::test]
 async fn differences_are_sent_to_who_has_an_earlier_version() {
     let stage = Stage::new();
+    // Differences are sent where they are no more than the zone.
+    let text =
+        |serial, records: &str| text(serial, &format!("g TXT 1\ng TXT 2\ng TXT 3\ng TXT 4\n{records}"));
     let (dns, file) = primary(&stage, &text(1, "a A 192.0.2.2"), &["127.0.0.0/8", "key:k.test"], &[]);
     let clock = stage.clock.clone();
     let peer = peer(&dns, Some("k.test"), SECRET);
@@ -178,11 +181,11 @@ async fn differences_are_sent_to_who_has_an_earlier_version() {
     let Ok(Brought::Changes(changes)) = peer.fetch(&apex(), Some(&have(1)), &clock).await else { panic!() };
     assert_eq!(changes.len(), 2);
     let new = zone_with_changes(&old, changes, "x").unwrap();
-    assert_eq!((new.serial(), new.records()), (3, 6));
+    assert_eq!((new.serial(), new.records()), (3, 10));
     assert!(matches!(peer.fetch(&apex(), Some(&have(3)), &clock).await, Ok(Brought::UpToDate(3))));
     assert!(matches!(peer.fetch(&apex(), Some(&have(4)), &clock).await, Ok(Brought::UpToDate(3))));
     let unknown = peer.fetch(&apex(), Some(&have(0)), &clock).await.unwrap();
-    assert_eq!(records(unknown).len(), 6);
+    assert_eq!(records(unknown).len(), 10);
 
     // Over UDP: the differences if they fit, else the SOA alone.
     let ixfr = |serial: u32| {

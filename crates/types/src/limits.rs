@@ -166,7 +166,7 @@ pub const DNS_ADDITIONAL_NAMES_MAX: usize = 16;
 pub const DNS_INCLUDE_DEPTH_MAX: usize = 8;
 /// A zone file with all that it includes, in octets.
 pub const DNS_ZONE_FILE_OCTETS_MAX: u64 = 1 << 30;
-/// Records of one record set in a zone.
+/// Records of one record set in a zone; even addresses without a name would not all fit into an answer.
 pub const DNS_ZONE_RRSET_RECORDS_MAX: usize = 4000;
 /// Errors reported for one zone file; the rest follows from the first ones anyway.
 pub const DNS_ZONE_ERRORS_MAX: usize = 20;

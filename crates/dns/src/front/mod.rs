@@ -27,7 +27,6 @@ use postroad_service::{Clock, SystemClock};
 use postroad_types::limits::DNS_UDP_OCTETS_PLAIN;
 pub use tcp::serve as serve_tcp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::info;
 use transfers::Streams;
 pub use transfers::{Agreed, RecordTooLong, Stream};
 pub use udp::serve as serve_udp;
@@ -212,7 +211,8 @@ impl Engine {
         let mut signer = match self.agreed.keys.check(octets, at, now) {
             Checked::Right(signer) => signer,
             Checked::Wrong(refusal) => {
-                info!(%client, key = %refusal.key, code = refusal.code, "a signature was refused");
+                let what = format!("the signature with key {}, error {}", refusal.key, refusal.code);
+                self.streams.refused(&*self.clock, client, request.question.name, &what);
                 return self.refuse_signature(&request, refusal, transport, now, buffer);
             }
             Checked::Malformed => {

@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use postroad_service::Clock;
 use postroad_types::limits::{DNS_TRANSFER_MESSAGE_OCTETS, DNS_TRANSFERS_OUT_MAX, DNS_UPDATES_WAITING_MAX};
@@ -48,11 +49,13 @@ impl Agreed {
     }
 }
 
-/// Bounds the transfers that go out at a time, and the updates that wait.
+/// Bounds the transfers that go out at a time, the updates that wait, and what is said of refusals.
 #[derive(Debug)]
 pub(super) struct Streams {
     transfers: Arc<Semaphore>,
     updates: Arc<Semaphore>,
+    /// The second in which a refusal was logged last: whoever is refused without end does not fill the log.
+    refused: AtomicU64,
 }
 
 impl Streams {
@@ -60,6 +63,17 @@ impl Streams {
         Self {
             transfers: Arc::new(Semaphore::new(DNS_TRANSFERS_OUT_MAX)),
             updates: Arc::new(Semaphore::new(DNS_UPDATES_WAITING_MAX)),
+            refused: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Logs a refusal, one a second at most.
+    pub(super) fn refused(&self, clock: &dyn Clock, client: IpAddr, zone: &[u8], what: &str) {
+        metrics::counter!("postroad_dns_refused_total").increment(1);
+        let now = super::seconds(clock);
+        if self.refused.swap(now, Ordering::Relaxed) != now {
+            let zone = Name::from_wire(zone).map(|name| name.to_string()).unwrap_or_default();
+            info!(%client, zone, "refused: {what}");
         }
     }
 }
@@ -154,7 +168,8 @@ impl Engine {
         let zones = self.zones.load();
         let Some(zone) = zones.get(&name) else { return rcode::NOTAUTH };
         if !self.agreed.followers.is_primary(&name, client, key) {
-            info!(%client, zone = %name, "a notification was refused: its sender is no primary of the zone, or it is not signed as it must be");
+            let what = "a notification from no primary of the zone, or not signed as primaries has it";
+            self.streams.refused(&*self.clock, client, request.question.name, what);
             return rcode::REFUSED;
         }
         // The serial that it may tell is a hint (RFC 1996 section 3.11): what is here already need not be asked for.
@@ -193,7 +208,8 @@ impl Engine {
                 }
             },
         };
-        info!(%client, code = writer.rcode, "an update was refused");
+        let what = format!("an update with code {}; update_from names who may", writer.rcode);
+        self.streams.refused(&*self.clock, client, request.question.name, &what);
         self.reply(writer, request, transport)
     }
 
@@ -224,7 +240,8 @@ impl Engine {
         let records = match self.requested(request, client, transport, key) {
             Ok(records) => records,
             Err(code) => {
-                info!(%client, rtype = %request.question.rtype, code, "a zone transfer was refused");
+                let what = format!("{} with code {code}; transfer_to names who may", request.question.rtype);
+                self.streams.refused(&*self.clock, client, request.question.name, &what);
                 writer.rcode = code;
                 return self.reply(writer, request, transport);
             }

@@ -106,7 +106,7 @@ impl Follower {
                 () = self.clock.sleep(wait) => None,
                 from = self.poke.wait() => Some(from),
             };
-            self.expire_if_due(&mut schedule);
+            self.expire_if_due(&mut schedule).await;
             if poked.is_none() && self.clock.monotonic() < schedule.next() {
                 continue;
             }
@@ -118,7 +118,7 @@ impl Follower {
                     outcome = &mut refresh => break outcome,
                     // A primary that takes its time does not keep an old zone alive.
                     () = self.clock.sleep(left.unwrap_or_default()), if left.is_some() => {
-                        self.expire_if_due(&mut schedule);
+                        self.expire_if_due(&mut schedule).await;
                     }
                 }
             };
@@ -151,13 +151,19 @@ impl Follower {
         Schedule::copied(timers, age.unwrap_or_default(), now)
     }
 
-    fn expire_if_due(&self, schedule: &mut Schedule) {
+    async fn expire_if_due(&self, schedule: &mut Schedule) {
         if schedule.expires().is_some_and(|expires| expires <= self.clock.monotonic()) {
             schedule.expired();
             warn!(zone = %self.zone, "no primary has confirmed the zone for as long as its SOA allows: it is not served any more");
             let file = self.file.clone().unwrap_or_default();
-            self.hosted.publish(Zone::unavailable(self.zone.clone(), file));
+            self.publish(Zone::unavailable(self.zone.clone(), file)).await;
         }
+    }
+
+    /// In a task that may block: what has changed is found out, and another zone may be on its way from the disk.
+    async fn publish(&self, zone: Zone) -> Option<Arc<Zone>> {
+        let hosted = Arc::clone(&self.hosted);
+        tokio::task::spawn_blocking(move || hosted.publish(zone)).await.ok()?
     }
 
     /// Asks the primaries one after the other, `first` before the others, until one has brought or confirmed a version.
@@ -255,7 +261,7 @@ impl Follower {
 
     /// Serves a version, and keeps it.
     async fn serve(&self, peer: &Peer, zone: Zone, kind: &str) {
-        let Some(zone) = self.hosted.publish(zone) else { return };
+        let Some(zone) = self.publish(zone).await else { return };
         for warning in zone.warnings() {
             warn!(zone = %zone.apex(), "{warning}");
         }

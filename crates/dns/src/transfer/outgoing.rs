@@ -60,13 +60,17 @@ impl Outgoing {
         Self { zone, deltas: Vec::new(), next: Next::LastSoa, kind: Kind::SoaAlone }
     }
 
-    /// What someone with the version `serial` needs: the differences if they are kept, the whole zone if not, the SOA
-    /// alone if nothing is newer here.
+    /// What someone with the version `serial` needs: the differences if they are kept and no more than the zone itself,
+    /// else the whole zone; the SOA alone if nothing is newer here.
     pub fn since(zone: Arc<Zone>, serial: u32) -> Self {
         if !is_newer(zone.serial(), serial) {
             return Self::soa_alone(zone);
         }
-        match zone.history().since(serial).map(<[_]>::to_vec) {
+        let changes = |deltas: &[Arc<Delta>]| -> u64 {
+            deltas.iter().map(|delta| (delta.removed.len() + delta.added.len()) as u64).sum()
+        };
+        let kept = zone.history().since(serial).filter(|deltas| changes(deltas) <= zone.records());
+        match kept.map(<[_]>::to_vec) {
             Some(deltas) => Self { zone, deltas, next: Next::FirstSoa, kind: Kind::Differences },
             None => Self::whole(zone),
         }

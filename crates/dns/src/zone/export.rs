@@ -31,9 +31,17 @@ pub fn save_zone(zone: &Zone, file: &Path) -> io::Result<()> {
 /// Writes the zone as a text that reads back to the same records.
 fn write_zone(zone: &Zone, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "; {}, version {}: written by the server, which replaces it", zone.apex(), zone.serial())?;
+    // Where other programs look for it.
+    if let Some(soa) = zone.soa() {
+        let data = display_rdata(Rtype::SOA, soa.first());
+        writeln!(to, "{} {} IN SOA {data}", zone.apex(), soa.ttl)?;
+    }
     let mut result = Ok(());
     zone.walk(&RecordPlace::default(), |node, rrset, rdata| {
         let rtype = rrset.rtype;
+        if rtype == Rtype::SOA {
+            return true;
+        }
         // These have more than one form of text for the same octets, or hold what the text cannot say.
         let data = if matches!(rtype, Rtype::SVCB | Rtype::HTTPS) {
             generic(rdata)
