@@ -308,6 +308,60 @@ async fn refresh_comes_by_the_clock_where_nobody_tells() {
 }
 
 #[tokio::test]
+async fn differences_that_do_not_fit_are_followed_by_the_whole_zone() {
+    let stage = Stage::new();
+    let (first, file) = primary(&stage, &text(1, "a A 192.0.2.2"), &["127.0.0.0/8"], &[]);
+    std::fs::write(&file, text(2, "a A 192.0.2.3")).unwrap();
+    first.hosted.reload(None).unwrap();
+    // A copy with the right serial and other records.
+    let copy = stage.file("copy", &text(1, "a A 192.0.2.9"));
+    let config = secondary(&stage, loopback(2, 0), &[first.addresses[0].to_string()], Some(&copy));
+    let dns = stage.start(&config).unwrap();
+    await_serial(&dns, Some(2)).await;
+    assert_eq!(data(&ask(dns.addresses[0], "a.alpha.test.", "A").await), ["192.0.2.3"]);
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_read_is_had_anew() {
+    let stage = Stage::new();
+    let (first, _) = primary(&stage, &text(3, ""), &["127.0.0.0/8"], &[]);
+    let copy = stage.file("copy", "rubbish");
+    let config = secondary(&stage, loopback(2, 0), &[first.addresses[0].to_string()], Some(&copy));
+    let dns = stage.start(&config).unwrap();
+    await_serial(&dns, Some(3)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_hear_at_once_is_told_again_and_holds_up_nobody() {
+    let stage = Stage::new();
+    let deaf = tokio::net::UdpSocket::bind(loopback(3, 0)).await.unwrap();
+    let hears = tokio::net::UdpSocket::bind(loopback(4, 0)).await.unwrap();
+    let notify = [&deaf, &hears].map(|socket| socket.local_addr().unwrap().to_string());
+    let (first, file) = primary(&stage, &text(1, ""), &[], &notify);
+    let mut octets = [0; 512];
+    let told = async |socket: &tokio::net::UdpSocket, octets: &mut [u8]| {
+        let (length, from) = timeout(SOON, socket.recv_from(octets)).await.unwrap().unwrap();
+        let message = Message::from_vec(&octets[..length]).unwrap();
+        assert!(message.metadata.authoritative && message.queries[0].name.to_ascii() == "alpha.test.");
+        (message.answers[0].data.to_string().split(' ').nth(2).unwrap().to_owned(), from)
+    };
+    // At the start, which may bring a version that nobody knows yet.
+    assert_eq!(told(&deaf, &mut octets).await.0, "1");
+    assert_eq!(told(&hears, &mut octets).await.0, "1");
+    std::fs::write(&file, text(2, "")).unwrap();
+    first.hosted.reload(None).unwrap();
+    // The newest version at once, though the first is not answered; and again, until it is.
+    assert_eq!(told(&hears, &mut octets).await.0, "2");
+    assert_eq!(told(&deaf, &mut octets).await.0, "2");
+    let (serial, from) = told(&deaf, &mut octets).await;
+    assert_eq!(serial, "2");
+    octets[2] |= 0x80;
+    deaf.send_to(&octets[..12], from).await.unwrap();
+    let silence = timeout(Duration::from_millis(2500), deaf.recv_from(&mut octets)).await;
+    assert!(silence.is_err(), "told again after it has heard");
+}
+
+#[tokio::test]
 async fn what_strangers_tell_does_nothing() {
     let stage = Stage::new();
     let (first, _) = primary(&stage, &text(1, ""), &["127.0.0.0/8"], &[]);

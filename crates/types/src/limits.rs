@@ -205,8 +205,8 @@ pub const DNS_TRANSFER_IN_SECONDS_MAX: u64 = 3600;
 /// Transfers from other servers at a time; more wait.
 pub const DNS_TRANSFERS_IN_MAX: usize = 10;
 /// A server is told so often that a zone has changed, and is waited for so many seconds, doubling each time.
-pub const DNS_NOTIFY_TRIES: u32 = 6;
-pub const DNS_NOTIFY_FIRST_WAIT_SECONDS: u64 = 2;
+pub const DNS_NOTIFY_TRIES: u32 = 7;
+pub const DNS_NOTIFY_FIRST_WAIT_SECONDS: u64 = 1;
 /// Seconds between two requests for a zone that notifications lead to.
 pub const DNS_NOTIFIED_APART_SECONDS: u64 = 1;
 /// Refresh and retry of a zone's SOA are taken within these bounds, in seconds; expire is taken as at least so many.

@@ -60,6 +60,7 @@ impl Notifier {
                         "another server does not want to know that the zone has changed; does it follow it from us?"
                     ),
                     Some(Told::Silence) => warn!(%zone, %server, "another server does not answer that it knows the zone has changed; it will find out by itself"),
+                    None if serial.has_changed().is_err() => return,
                     None => continue,
                 },
             }
