@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::dns_peer::{DnsKey, DnsPeer, DnsRule};
-use crate::units::{duration, listen, size};
+use crate::units::{dns_peers, dns_rules, duration, listen, size};
 
 /// In which order the records of one set are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,16 +33,16 @@ pub struct Zone {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Servers that the zone is had from; empty: it is ours, and stands in `file`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_peers")]
     pub primaries: Vec<DnsPeer>,
     /// Who may have the whole zone (AXFR, IXFR). Empty: nobody.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_rules")]
     pub transfer_to: Vec<DnsRule>,
     /// Who may change the zone (RFC 2136); each with a key. Empty: nobody. The server then writes `file`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_rules")]
     pub update_from: Vec<DnsRule>,
     /// Servers that are told when the zone has changed (RFC 1996).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_peers")]
     pub notify: Vec<DnsPeer>,
 }
 

@@ -196,7 +196,7 @@ pub const DNS_TRANSFER_MESSAGE_OCTETS: usize = 16 * 1024;
 /// Transfers that go out at a time; more are refused with SERVFAIL.
 pub const DNS_TRANSFERS_OUT_MAX: usize = 32;
 /// Records of one transfer from another server in memory, in octets, and versions that its differences lead through.
-pub const DNS_TRANSFER_IN_OCTETS_MAX: usize = 1 << 30;
+pub const DNS_TRANSFER_IN_OCTETS_MAX: usize = 512 * 1024 * 1024;
 pub const DNS_TRANSFER_IN_VERSIONS_MAX: usize = 10_000;
 /// A transfer from another server in seconds: to connect, without a message, in all.
 pub const DNS_TRANSFER_CONNECT_SECONDS: u64 = 5;
