@@ -12,6 +12,8 @@ use crate::wire::{Rtype, display_rdata};
 
 /// Replaces `file` by the zone. Blocks.
 pub fn save_zone(zone: &Zone, file: &Path) -> io::Result<()> {
+    // A symbolic link stays one.
+    let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
@@ -86,7 +88,11 @@ mod tests {
             records
         };
         assert_eq!(all(&again), all(&zone));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        save_zone(&zone, &link).unwrap();
+        assert!(link.is_symlink() && !file.is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         assert!(save_zone(&zone, &folder.path().join("none/copy")).is_err());
     }
 }
