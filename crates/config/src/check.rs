@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use postroad_types::{Address, Domain, limits as bounds};
 
+use crate::dns_peer::same_name;
 use crate::document::Document;
 use crate::{Config, Pattern, Via, units};
 
@@ -79,7 +80,13 @@ fn files(config: &Config, document: &mut Document<'_>) {
         file(&path, rule.password_file.as_deref());
     }
     for (index, zone) in config.dns.zones.iter().enumerate() {
-        file(&["dns", "zones", &index.to_string(), "file"], Some(&zone.file));
+        // A secondary's file is written by the server itself, and is not there before the first transfer.
+        if zone.primaries.is_empty() {
+            file(&["dns", "zones", &index.to_string(), "file"], zone.file.as_deref());
+        }
+    }
+    for (index, key) in config.dns.keys.iter().enumerate() {
+        file(&["dns", "keys", &index.to_string(), "secret_file"], Some(&key.secret_file));
     }
 }
 
@@ -145,12 +152,50 @@ fn dns(config: &Config, document: &mut Document<'_>) {
             let message = format!("{:?}: {error}; expected a domain, or \".\" for the root", zone.origin);
             document.problem(&["dns", "zones", &at, "origin"], message);
         }
-        let same = |other: &crate::Zone| {
-            other.origin.trim_end_matches('.').eq_ignore_ascii_case(zone.origin.trim_end_matches('.'))
-        };
+        let same = |other: &crate::Zone| same_name(&other.origin, &zone.origin);
         if dns.zones.iter().take(index).any(same) {
             let message = format!("the zone {} is given twice; expected each zone once", zone.origin);
             document.problem(&["dns", "zones", &at, "origin"], message);
+        }
+        if zone.file.is_none() && zone.primaries.is_empty() {
+            let message = format!("the zone {} comes from nowhere; expected file, or primaries", zone.origin);
+            document.problem(&["dns", "zones", &at], message);
+        }
+        let peers = |key: &'static str, peers: &[crate::DnsPeer]| {
+            peers.iter().map(move |peer| (key, peer.key.clone())).collect::<Vec<_>>()
+        };
+        let named = peers("primaries", &zone.primaries).into_iter().chain(peers("notify", &zone.notify));
+        let named = named.chain(zone.transfer_to.iter().map(|rule| ("transfer_to", rule.key.clone())));
+        let named = named.chain(zone.update_from.iter().map(|rule| ("update_from", rule.key.clone())));
+        for (list, key) in named.filter_map(|(list, key)| Some((list, key?))) {
+            if !dns.keys.iter().any(|known| same_name(&known.name, &key)) {
+                let message = format!("there is no key {key:?}; expected one of [[dns.keys]]");
+                document.problem(&["dns", "zones", &at, list], message);
+            }
+        }
+    }
+    for (index, zone) in dns.zones.iter().enumerate() {
+        let at = index.to_string();
+        if !zone.update_from.is_empty() && !zone.primaries.is_empty() {
+            let message = "the zone is had from others; expected its updates there, not here";
+            document.problem(&["dns", "zones", &at, "update_from"], message);
+        }
+        for (place, rule) in zone.update_from.iter().enumerate().filter(|(_, rule)| rule.key.is_none()) {
+            let message = format!(
+                "{rule} could be anyone, since addresses can be forged; expected a key, such as \"{rule} key:NAME\""
+            );
+            document.problem(&["dns", "zones", &at, "update_from", &place.to_string()], message);
+        }
+    }
+    for (index, key) in dns.keys.iter().enumerate() {
+        let at = index.to_string();
+        if key.name.is_empty() {
+            let message = "the key has no name; expected such as \"transfer.example.org\"";
+            document.problem(&["dns", "keys", &at, "name"], message);
+        }
+        if dns.keys.iter().take(index).any(|other| same_name(&other.name, &key.name)) {
+            let message = format!("the key {} is given twice; expected each key once", key.name);
+            document.problem(&["dns", "keys", &at, "name"], message);
         }
     }
     if dns.recursion.min_ttl > dns.recursion.max_ttl {

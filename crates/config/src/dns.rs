@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{duration, listen, networks, size};
+use crate::dns_peer::{DnsKey, DnsPeer, DnsRule};
+use crate::units::{dns_peers, dns_rules, duration, listen, networks, size};
 
 /// In which order the records of one set are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,13 +24,33 @@ pub enum Rotation {
 }
 
 /// `[[dns.zones]]`: a zone that we answer for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
     /// The zone's name: `alpha.test`, or `.` for a root of one's own.
     pub origin: String,
-    /// The zone file (RFC 1035 section 5).
-    pub file: PathBuf,
+    /// The zone file (RFC 1035 section 5). With `primaries` it is written by the server, and may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Servers that the zone is had from; empty: it is ours, and stands in `file`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_peers")]
+    pub primaries: Vec<DnsPeer>,
+    /// Who may have the whole zone (AXFR, IXFR). Empty: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_rules")]
+    pub transfer_to: Vec<DnsRule>,
+    /// Who may change the zone (RFC 2136); each with a key. Empty: nobody. The server then writes `file`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_rules")]
+    pub update_from: Vec<DnsRule>,
+    /// Servers that are told when the zone has changed (RFC 1996).
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_peers")]
+    pub notify: Vec<DnsPeer>,
+}
+
+impl Zone {
+    /// A zone of ours that nobody else has.
+    pub fn in_file(origin: impl Into<String>, file: impl Into<PathBuf>) -> Self {
+        Zone { origin: origin.into(), file: Some(file.into()), ..Zone::default() }
+    }
 }
 
 /// `[dns]`
@@ -62,6 +83,8 @@ pub struct Dns {
     /// Networks whose answers are not counted, beside loopback and those that may have recursion.
     #[serde(with = "networks")]
     pub answers_uncounted: Vec<IpNet>,
+    /// Secrets that are shared with other name servers.
+    pub keys: Vec<DnsKey>,
     pub zones: Vec<Zone>,
     pub recursion: Recursion,
 }
@@ -79,6 +102,7 @@ impl Default for Dns {
             nsid: String::new(),
             answers_per_second: 1000,
             answers_uncounted: Vec::new(),
+            keys: Vec::new(),
             zones: Vec::new(),
             recursion: Recursion::default(),
         }

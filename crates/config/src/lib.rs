@@ -11,6 +11,7 @@
 
 mod check;
 mod dns;
+mod dns_peer;
 mod document;
 mod error;
 mod mda;
@@ -29,6 +30,7 @@ use postroad_types::Role;
 use serde::Serialize;
 
 pub use dns::{Dns, Recursion, Rotation, Zone};
+pub use dns_peer::{DnsKey, DnsPeer, DnsRule, KeyAlgorithm};
 pub use error::{ConfigError, Place, Problem};
 pub use mda::{FullMailbox, Mda};
 pub use mra::Mra;
@@ -143,10 +145,11 @@ impl Config {
             &mut mda.mailbox_dir,
             &mut mda.directory_file,
         ];
-        let zones = dns.zones.iter_mut().map(|zone| &mut zone.file);
+        let zones = dns.zones.iter_mut().filter_map(|zone| zone.file.as_mut());
+        let secrets = dns.keys.iter_mut().map(|key| &mut key.secret_file);
         let passwords = mta.transport.iter_mut().filter_map(|rule| rule.password_file.as_mut());
         let given = optional.into_iter().filter_map(Option::as_mut);
-        for path in given.chain(zones).chain(passwords).chain([&mut node.state_dir]) {
+        for path in given.chain(zones).chain(secrets).chain(passwords).chain([&mut node.state_dir]) {
             *path = folder.join(&*path);
         }
     }

@@ -167,6 +167,37 @@ pub mod peers {
     }
 }
 
+/// One name server, or a list of them.
+pub mod dns_peers {
+    use super::*;
+    use crate::DnsPeer;
+
+    pub fn serialize<S: Serializer>(value: &[DnsPeer], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value.iter().map(ToString::to_string))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<DnsPeer>, D::Error> {
+        one_or_more(
+            d,
+            "an IP address such as \"192.0.2.53\", \"[2001:db8::53]:5353\" or \"192.0.2.53 key:NAME\"",
+        )
+    }
+}
+
+/// One rule of who may do something with a zone, or a list of them.
+pub mod dns_rules {
+    use super::*;
+    use crate::DnsRule;
+
+    pub fn serialize<S: Serializer>(value: &[DnsRule], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value.iter().map(ToString::to_string))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<DnsRule>, D::Error> {
+        one_or_more(d, "a network such as \"192.0.2.0/24\", a key as \"key:NAME\", or both in one text")
+    }
+}
+
 /// A text that its type reads and shows.
 pub mod shown {
     use super::*;

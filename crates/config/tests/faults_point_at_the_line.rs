@@ -133,7 +133,7 @@ fn a_zone_file_must_be_there_and_a_zone_is_given_once() {
         |origin: &str, file: &str| format!("[[dns.zones]]\norigin = \"{origin}\"\nfile = \"{file}\"\n");
     let good = format!("{NODE}{}{}", zone("alpha.test", "a.zone"), zone(".", "a.zone"));
     let config = Config::parse(&name.display().to_string(), &good).unwrap();
-    assert_eq!(config.dns.zones[0].file, dir.path().join("a.zone"));
+    assert_eq!(config.dns.zones[0].file, Some(dir.path().join("a.zone")));
     assert_eq!(config.node.state_dir, dir.path().join("state"));
     let bad = format!("{NODE}{}{}", zone("alpha.test", "b.zone"), zone("Alpha.test.", "a.zone"));
     let text = Config::parse(&name.display().to_string(), &bad).unwrap_err().to_string();
@@ -215,4 +215,41 @@ messages_per_account = "100/2h"
         text.contains("postroad.toml:5:24: \"many\" is no rate; expected how much in how long"),
         "{text}"
     );
+}
+
+#[test]
+fn other_name_servers_are_named_by_address_and_with_keys_that_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("k.secret"), "").unwrap();
+    let name = dir.path().join("postroad.toml").display().to_string();
+    let key = "[[dns.keys]]\nname = \"k.test\"\nsecret_file = \"k.secret\"\n";
+    let zone = "[[dns.zones]]\norigin = \"alpha.test\"\n";
+    let parse = |rest: &str| Config::parse(&name, &format!("{NODE}{key}{zone}{rest}"));
+    let good = parse(
+        "file = \"none.yet\"\nprimaries = [\"192.0.2.1 key:K.test.\"]\ntransfer_to = [\"192.0.2.0/24 key:k.test\"]\n",
+    )
+    .unwrap();
+    assert_eq!(good.dns.keys[0].secret_file, dir.path().join("k.secret"));
+    assert_eq!(good.dns.zones[0].primaries[0].to_string(), "192.0.2.1:53 key:K.test.");
+    assert_eq!(Config::parse(&name, &good.to_toml().unwrap()).unwrap(), good);
+    for (rest, expected) in [
+        ("", "7:1: the zone alpha.test comes from nowhere; expected file, or primaries"),
+        (
+            "primaries = [\"ns.example.org\"]\n",
+            "9:13: \"ns.example.org\" is not understood; expected an IP address",
+        ),
+        ("primaries = [\"192.0.2.1\"]\nnotify = [\"192.0.2.2 key:x\"]\n", "10:10: there is no key \"x\""),
+        (
+            "primaries = [\"192.0.2.1\"]\nupdate_from = [\"key:k.test\"]\n",
+            "10:15: the zone is had from others",
+        ),
+        ("file = \"k.secret\"\nupdate_from = [\"192.0.2.1\"]\n", "10:16: 192.0.2.1/32 could be anyone"),
+        ("file = \"k.secret\"\ntransfer_to = [\"anyone\"]\n", "10:15: \"anyone\" is not understood"),
+    ] {
+        let text = parse(rest).unwrap_err().to_string();
+        assert!(text.contains(&format!("postroad.toml:{expected}")), "{expected} is not in:\n{text}");
+    }
+    let twice =
+        Config::parse(&name, &format!("{NODE}{key}{}", key.replace("k.test", "K.test."))).unwrap_err();
+    assert!(twice.to_string().contains("the key K.test. is given twice"), "{twice}");
 }

@@ -13,6 +13,8 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`wire`] | octets: names, record sets, zone file words, requests in, responses out |
+//! | [`transfer`] | zones from and to other servers |
+//! | [`tsig`] | messages signed with a shared secret |
 //! | [`zone`] | zones in memory and their files |
 //! | [`serve`] | authoritative answers |
 //! | [`resolve`] | the caching resolver |
@@ -22,11 +24,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod admin;
+mod agreements;
 pub mod front;
 pub mod resolve;
 mod run;
 pub mod serve;
+pub mod transfer;
+pub mod tsig;
 pub mod wire;
 pub mod zone;
 
+pub use agreements::AgreementError;
 pub use run::{Dns, DnsError, run};

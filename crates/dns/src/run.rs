@@ -15,12 +15,14 @@ use postroad_service::{BindError, Clock, Drain, Gate, Node, StartError};
 use postroad_types::Role;
 
 use crate::admin::{CacheService, ZonesService};
+use crate::agreements::{AgreementError, Agreements};
 use crate::front::{self, Bound, Engine, Recursion};
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
 use crate::resolve::upstream::Network;
 use crate::resolve::{Delegation, Parts, Resolver};
 use crate::serve::Rotation;
+use crate::transfer::Followers;
 use crate::wire::{Name, NameError};
 use crate::zone::{Hosted, ZoneErrors, ZoneSource};
 
@@ -40,6 +42,8 @@ pub enum DnsError {
     Origin { origin: String, error: NameError },
     #[error("[[dns.zones]] has the zone {0} twice; expected each zone once")]
     Twice(Name),
+    #[error("{0}")]
+    Agreement(#[from] AgreementError),
     #[error("zones cannot be served:\n{0}")]
     Zones(ZoneErrors),
     #[error("[dns.recursion] root_hints {}: {error}", file.display())]
@@ -58,6 +62,8 @@ pub struct Dns {
     /// Where, UDP and TCP: with the ports that the system chose where 0 was asked for.
     pub addresses: Vec<SocketAddr>,
     pub hosted: Arc<Hosted>,
+    /// Wakes those that follow zones on other servers.
+    pub followers: Followers,
     /// None when nobody may have recursion.
     pub resolver: Option<Arc<Resolver>>,
 }
@@ -69,6 +75,7 @@ impl Dns {
         clock: Arc<dyn Clock>,
         drain: &Drain,
     ) -> Result<Dns, DnsError> {
+        let agreements = Agreements::read(config)?;
         let hosted = Arc::new(Hosted::load(sources(config)?).map_err(DnsError::Zones)?);
         let resolver = resolver(&config.recursion, &hosted, clock.clone())?;
         let loops = available_parallelism().map_or(1, usize::from);
@@ -92,7 +99,10 @@ impl Dns {
             answers_per_second: config.answers_per_second,
             uncounted: LOOPBACK.into_iter().chain(config.answers_uncounted.iter().copied()).collect(),
         };
-        let engine = Arc::new(Engine::new(hosted.zones(), recursion, settings));
+        let followers = agreements.followers.clone();
+        let agreed = agreements.start(&hosted, &clock, drain);
+        let engine = Engine::new(hosted.zones(), recursion, settings);
+        let engine = Arc::new(engine.with_agreed(agreed, clock.clone()));
         let gate = Gate::new(config.connections_max, per_client(config.connections_max));
         let addresses = bound.iter().map(|bound| bound.address).collect();
         for Bound { tcp, udp, .. } in bound {
@@ -105,7 +115,7 @@ impl Dns {
         if let Some(resolver) = &resolver {
             drain.spawn(tidy(Arc::clone(resolver), clock, drain.clone()));
         }
-        Ok(Dns { addresses, hosted, resolver })
+        Ok(Dns { addresses, hosted, followers, resolver })
     }
 }
 
@@ -116,7 +126,11 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
         node.note_bound("DNS", *address);
     }
     let server = Server::new(Role::Dns)
-        .add(ZonesServer::new(ZonesService::new(Arc::clone(&dns.hosted), dns.resolver.clone())))
+        .add(ZonesServer::new(ZonesService::new(
+            Arc::clone(&dns.hosted),
+            dns.followers.clone(),
+            dns.resolver.clone(),
+        )))
         .add(CacheServer::new(CacheService::new(dns.resolver.clone())));
     let health = node.serve_rpc(server)?;
     node.serve_admin()?;
@@ -138,7 +152,8 @@ fn sources(config: &postroad_config::Dns) -> Result<Vec<ZoneSource>, DnsError> {
         if sources.iter().any(|source| source.origin == origin) {
             return Err(DnsError::Twice(origin));
         }
-        sources.push(ZoneSource { origin, file: zone.file.clone() });
+        let secondary = !zone.primaries.is_empty();
+        sources.push(ZoneSource { origin, file: zone.file.clone(), secondary });
     }
     Ok(sources)
 }

@@ -9,8 +9,13 @@ use arc_swap::ArcSwap;
 use hickory_proto::op::Message;
 use postroad_dns::front::{Engine, Outcome, Settings, Transport};
 use postroad_dns::resolve::Delegation;
-use postroad_dns::wire::{Name, Rtype, display_rdata, validate_rdata};
-use postroad_dns::zone::{Zones, zone_from_text};
+use postroad_dns::transfer::Outgoing;
+use postroad_dns::transfer::incoming::{Brought, Incoming};
+use postroad_dns::tsig::{Algorithm, Checked, Key, Keys, Signer};
+use postroad_dns::wire::{
+    Name, OPCODE_QUERY, Request, Rtype, Writer, display_rdata, question_only, validate_rdata,
+};
+use postroad_dns::zone::{Zone, Zones, zone_from_records, zone_from_text, zone_with_changes};
 use proptest::prelude::*;
 
 const ZONE: &str = "$TTL 60\n@ SOA ns h 1 1h 15m 1w 60\n@ NS ns\nns A 192.0.2.1\n* TXT \"any\"\nc NS ns.c\nns.c A 192.0.2.1\n\
@@ -92,4 +97,81 @@ proptest! {
             prop_assert_eq!(node.rrset(rtype).unwrap().first(), &rdata[..]);
         }
     }
+
+    #[test]
+    fn transfers_by_chance_bring_a_zone_or_nothing(changes in proptest::collection::vec((12usize..400, any::<u8>()), 0..8), ixfr in any::<bool>()) {
+        let mut message = transfer(ixfr);
+        for (at, octet) in changes {
+            let at = at % message.len();
+            message[at] = octet;
+        }
+        let origin: Name = "test".parse().unwrap();
+        let mut incoming = Incoming::new(7, origin.clone(), ixfr.then_some(1));
+        match incoming.message(&message) {
+            Ok(Some(Brought::Whole(records))) => {
+                let _ = zone_from_records(&origin, Path::new(""), records, "chance");
+            }
+            Ok(Some(Brought::Changes(changes))) => {
+                let old = zone_from_text(&origin, ZONE).unwrap();
+                let _ = zone_with_changes(&old, changes, "chance");
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn signatures_by_chance_are_never_right(changes in proptest::collection::vec((2usize..200, 1u8..=255), 1..4)) {
+        let origin: Name = "test".parse().unwrap();
+        let key = Key::from_base64(&origin, Algorithm::HmacSha256, b"AAECAwQFBgcICQoLDA0ODw==").unwrap();
+        let mut request = question_only(7, OPCODE_QUERY, &origin, Rtype::SOA);
+        Signer::request(Arc::new(key.clone())).sign(&mut request, 1_000_000);
+        let right = request.clone();
+        for (at, octet) in changes {
+            let at = 2 + at % (request.len() - 2);
+            request[at] ^= octet;
+        }
+        if request != right && let Some(at) = Request::parse(&request).ok().and_then(|request| request.tsig) {
+            // Only the case of letters in the names of key and algorithm is not signed.
+            let checked = Keys::new([key]).check(&request, at, 1_000_000);
+            prop_assert!(!matches!(checked, Checked::Right(_)) || request.eq_ignore_ascii_case(&right));
+        }
+    }
+}
+
+/// A transfer that is right, in one message.
+fn transfer(ixfr: bool) -> Vec<u8> {
+    let origin: Name = "test".parse().unwrap();
+    let version =
+        |serial: &str| zone_from_text(&origin, &ZONE.replace("h 1 ", &format!("h {serial} "))).unwrap();
+    let question = question_only(7, OPCODE_QUERY, &origin, if ixfr { Rtype::IXFR } else { Rtype::AXFR });
+    let request = Request::parse(&question).unwrap();
+    let mut buffer = Vec::new();
+    let mut writer = Writer::new(&mut buffer, &request, 16_384);
+    let (old, new) = (version("1"), Arc::new(version("2")));
+    if ixfr {
+        let put = |writer: &mut Writer<'_>, zone: &Zone| {
+            let soa = zone.soa().unwrap();
+            assert!(writer.transferred(origin.as_wire(), Rtype::SOA, soa.ttl, soa.first()));
+        };
+        put(&mut writer, &new);
+        put(&mut writer, &old);
+        assert!(writer.transferred(
+            "ns.test".parse::<Name>().unwrap().as_wire(),
+            Rtype::A,
+            60,
+            &[192, 0, 2, 1]
+        ));
+        put(&mut writer, &new);
+        assert!(writer.transferred(
+            "ns.test".parse::<Name>().unwrap().as_wire(),
+            Rtype::A,
+            60,
+            &[192, 0, 2, 2]
+        ));
+        put(&mut writer, &new);
+    } else {
+        Outgoing::whole(new).fill(&mut writer);
+    }
+    writer.finish(&request, 1232);
+    buffer
 }

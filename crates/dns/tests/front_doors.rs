@@ -81,6 +81,10 @@ async fn what_is_not_served_is_said_so() {
     assert_eq!(code(&chaos).await, ResponseCode::Refused);
     let mut notify = question("alpha.test.", "SOA", false);
     notify.metadata.op_code = OpCode::Notify;
+    assert_eq!(code(&notify).await, ResponseCode::Refused, "nobody is a primary of this zone");
+    notify.metadata.op_code = OpCode::Update;
+    assert_eq!(code(&notify).await, ResponseCode::Refused, "nobody may change this zone");
+    notify.metadata.op_code = OpCode::Status;
     assert_eq!(code(&notify).await, ResponseCode::NotImp);
 }
 

@@ -62,11 +62,11 @@ async fn zones_and_cache_are_shown_and_changed() {
     let unknown = zones.show_zone(ShowZoneRequest { origin: "beta.test".into() }).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
 
-    std::fs::write(&zone.file, format!("{ZONE}mx A 192.0.2.256\n")).unwrap();
+    std::fs::write(zone.file.as_ref().unwrap(), format!("{ZONE}mx A 192.0.2.256\n")).unwrap();
     let broken = zones.reload_zones(ReloadZonesRequest { origin: String::new() }).await.unwrap_err();
     assert_eq!(broken.code(), Code::InvalidArgument);
     assert!(broken.message().contains(":5:6: "), "{}", broken.message());
-    std::fs::write(&zone.file, format!("{ZONE}mx A 192.0.2.25\n")).unwrap();
+    std::fs::write(zone.file.as_ref().unwrap(), format!("{ZONE}mx A 192.0.2.25\n")).unwrap();
     let reloaded =
         zones.reload_zones(ReloadZonesRequest { origin: "alpha.test".into() }).await.unwrap().into_inner();
     assert_eq!(reloaded.zones[0].records, 4);

@@ -170,6 +170,8 @@ pub const DNS_INCLUDE_DEPTH_MAX: usize = 8;
 pub const DNS_GENERATED_RECORDS_MAX: u64 = 1_000_000;
 /// A zone file with all that it includes and generates, in octets.
 pub const DNS_ZONE_FILE_OCTETS_MAX: u64 = 1 << 30;
+/// Records of one record set in a zone; even addresses without a name would not all fit into an answer.
+pub const DNS_ZONE_RRSET_RECORDS_MAX: usize = 4000;
 /// Errors reported for one zone file; the rest follows from the first ones anyway.
 pub const DNS_ZONE_ERRORS_MAX: usize = 20;
 /// Requests of one TCP connection that are answered at the same time.
@@ -190,6 +192,37 @@ pub const DNS_LOOKUP_DEPTH_MAX: usize = 6;
 pub const DNS_REFERRALS_MAX: usize = 32;
 /// Datagrams that are not the answer, before the question is asked again over TCP (RFC 5452 §9.2).
 pub const DNS_STRAY_ANSWERS_MAX: usize = 16;
+/// Earlier versions of a zone that are kept for who wants the differences (RFC 1995), and their octets in memory.
+pub const DNS_HISTORY_VERSIONS_MAX: usize = 100;
+pub const DNS_HISTORY_OCTETS_MAX: usize = 16 * 1024 * 1024;
+/// Octets of one message of a transfer: pointers reach no further, so longer ones compress no better.
+pub const DNS_TRANSFER_MESSAGE_OCTETS: usize = 16 * 1024;
+/// Transfers that go out at a time; more are refused with SERVFAIL.
+pub const DNS_TRANSFERS_OUT_MAX: usize = 32;
+/// Records of one transfer from another server in memory, in octets, and versions that its differences lead through.
+pub const DNS_TRANSFER_IN_OCTETS_MAX: usize = 512 * 1024 * 1024;
+pub const DNS_TRANSFER_IN_VERSIONS_MAX: usize = 10_000;
+/// A transfer from another server in seconds: to connect, without a message, in all.
+pub const DNS_TRANSFER_CONNECT_SECONDS: u64 = 5;
+pub const DNS_TRANSFER_STALL_SECONDS: u64 = 30;
+pub const DNS_TRANSFER_IN_SECONDS_MAX: u64 = 3600;
+/// Transfers from other servers at a time; more wait.
+pub const DNS_TRANSFERS_IN_MAX: usize = 10;
+/// A server is told so often that a zone has changed, and is waited for so many seconds, doubling each time.
+pub const DNS_NOTIFY_TRIES: u32 = 7;
+pub const DNS_NOTIFY_FIRST_WAIT_SECONDS: u64 = 1;
+/// Seconds between two requests for a zone that notifications lead to.
+pub const DNS_NOTIFIED_APART_SECONDS: u64 = 1;
+/// Refresh and retry of a zone's SOA are taken within these bounds, in seconds; expire is taken as at least so many.
+pub const DNS_REFRESH_SECONDS_MIN: u64 = 5;
+pub const DNS_REFRESH_SECONDS_MAX: u64 = 28 * 86_400;
+pub const DNS_EXPIRE_SECONDS_MIN: u64 = 60;
+/// A zone that has never come is asked for at least so often, in seconds.
+pub const DNS_RETRY_MISSING_SECONDS_MAX: u64 = 3600;
+/// Updates of zones that wait for each other and for the disk; more are refused with SERVFAIL.
+pub const DNS_UPDATES_WAITING_MAX: usize = 16;
+/// Messages of a signed response that may come unsigned in a row: RFC 8945 §5.3.1.
+pub const DNS_TSIG_UNSIGNED_MAX: usize = 99;
 /// Records kept of one record set that another server sends.
 pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
 

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Replies, invalid, name, replies, without_dot};
 use crate::resolve::Resolver;
+use crate::transfer::Followers;
 use crate::wire::{Name, display_rdata};
 use crate::zone::{Hosted, ReloadError, Zone, check_zone_text};
 
@@ -23,12 +24,13 @@ const READERS: [Role; 2] = [Role::Operator, Role::Mda];
 #[derive(Debug, Clone)]
 pub struct ZonesService {
     hosted: Arc<Hosted>,
+    followers: Followers,
     resolver: Option<Arc<Resolver>>,
 }
 
 impl ZonesService {
-    pub fn new(hosted: Arc<Hosted>, resolver: Option<Arc<Resolver>>) -> Self {
-        Self { hosted, resolver }
+    pub fn new(hosted: Arc<Hosted>, followers: Followers, resolver: Option<Arc<Resolver>>) -> Self {
+        Self { hosted, followers, resolver }
     }
 }
 
@@ -101,6 +103,10 @@ impl zones_server::Zones for ZonesService {
             };
             Fault::new(kind, error)
         })?;
+        // A zone that is had from others is asked for now; it comes when it comes.
+        for zone in &reloaded {
+            self.followers.wake(zone.apex(), None);
+        }
         // What was cached of these names while the zone was another, or not here.
         if let Some(resolver) = &self.resolver {
             for zone in &reloaded {

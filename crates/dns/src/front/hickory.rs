@@ -23,11 +23,11 @@ pub struct HickoryHandler(pub Arc<Engine>);
 impl HickoryHandler {
     /// The response; `None` where nothing is to be answered.
     async fn respond(&self, request: &Request) -> Option<Message> {
-        let transport = if request.protocol() == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
+        let transport = if request.protocol() == Protocol::Udp { Transport::Udp } else { Transport::Whole };
         let mut octets = Vec::new();
         match self.0.answer(request.as_slice(), request.src().ip(), transport, &mut octets) {
             Outcome::Reply(_) => {}
-            Outcome::Drop => return None,
+            Outcome::Drop | Outcome::Stream(_) => return None,
             Outcome::Later(pending) => octets = self.0.complete(pending).await?,
         }
         Message::from_vec(&octets).ok()

@@ -5,6 +5,7 @@
 //!
 //! - Octets that are no request are dropped: a response that is answered makes two servers talk for ever.
 //! - What cannot be read gets FORMERR, other opcodes NOTIMP, both as a bare header, shorter than the request.
+//! - A signature (TSIG) is checked before anything else, and what is answered to it is signed.
 //! - Names that are not ours: recursion for the networks that may have it and ask for it, REFUSED for all others.
 
 mod bind;
@@ -13,11 +14,12 @@ mod hickory;
 mod limit;
 mod packets;
 mod tcp;
+mod transfers;
 mod udp;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 pub use bind::{Bound, bind_all};
@@ -25,16 +27,23 @@ pub use hickory::HickoryHandler;
 use ipnet::IpNet;
 use metrics::{Counter, counter};
 pub use packets::{Keep, Lifetime, Packets, Probe};
+use postroad_service::{Clock, SystemClock};
 use postroad_types::limits::{DNS_NSID_OCTETS_MAX, DNS_UDP_OCTETS_MAX, DNS_UDP_OCTETS_PLAIN};
 pub use tcp::serve as serve_tcp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use transfers::Streams;
+pub use transfers::{Agreed, RecordTooLong, Stream};
 pub use udp::serve as serve_udp;
 
 use crate::resolve::{Answer, Resolver};
 use crate::serve::{self, Rotation, Served, rcode};
+use crate::tsig::{Checked, Refusal, Signer};
 use crate::wire::options::{ReplyOptions, code, extended};
-use crate::wire::{Name, Request, RequestError, Rtype, Section, TTL_PLACES_MAX, Writer, header_only};
-use crate::zone::Zones;
+use crate::wire::{
+    Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Section, TTL_PLACES_MAX, Writer,
+    header_only,
+};
+use crate::zone::{Hosted, Zones};
 use cookie::Cookies;
 use limit::{Allowance, RateLimit};
 
@@ -45,6 +54,8 @@ const CLASS_IN: u16 = 1;
 pub enum Transport {
     Udp,
     Tcp,
+    /// By another's listener, which takes one response of any length.
+    Whole,
 }
 
 /// Recursion, and who may have it.
@@ -92,20 +103,31 @@ pub enum Outcome {
     Reply(Option<Keep>),
     /// Nothing is answered.
     Drop,
-    /// Other servers must be asked.
+    /// Other servers must be asked, or files be written.
     Later(Pending),
+    /// The response is more than one message. Over TCP only.
+    Stream(Box<Stream>),
 }
 
-/// A question that waits for other servers.
+/// A request whose answer takes time.
 #[derive(Debug)]
 pub struct Pending {
     request: Vec<u8>,
-    name: Name,
-    rtype: Rtype,
     transport: Transport,
     client: IpAddr,
-    resolver: Arc<Resolver>,
+    task: Task,
+    /// The response is signed.
+    signer: Option<Signer>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What is to be done for an answer.
+#[derive(Debug)]
+enum Task {
+    /// Other servers are asked.
+    Resolve(Name, Rtype, Arc<Resolver>),
+    /// A zone is changed, and its file written.
+    Update(Arc<Hosted>),
 }
 
 /// Answers requests, whatever they came over.
@@ -118,6 +140,9 @@ pub struct Engine {
     cookies: Cookies,
     rate_limit: Option<RateLimit>,
     started: Instant,
+    agreed: Agreed,
+    streams: Streams,
+    clock: Arc<dyn Clock>,
     counters: Counters,
 }
 
@@ -171,8 +196,16 @@ impl Engine {
             rate_limit: (rate > 0).then(|| RateLimit::new(rate)),
             started: Instant::now(),
             settings,
+            agreed: Agreed::nothing(),
+            streams: Streams::new(),
+            clock: Arc::new(SystemClock::new()),
             counters: Counters::new(),
         }
+    }
+
+    /// With what is agreed with other name servers, and the clock by which they sign.
+    pub fn with_agreed(self, agreed: Agreed, clock: Arc<dyn Clock>) -> Self {
+        Self { agreed, clock, ..self }
     }
 
     /// The recursion that `client` may have.
@@ -186,7 +219,7 @@ impl Engine {
     /// The greatest response that the asker takes.
     fn limit(&self, request: &Request<'_>, transport: Transport) -> usize {
         match (transport, request.edns) {
-            (Transport::Tcp, _) => usize::from(u16::MAX),
+            (Transport::Tcp | Transport::Whole, _) => usize::from(u16::MAX),
             (Transport::Udp, None) => DNS_UDP_OCTETS_PLAIN,
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_octets.min(self.settings.udp_octets_max)),
         }
@@ -201,7 +234,9 @@ impl Engine {
     ) -> Option<ReplyOptions<'_>> {
         let Some(edns) = request.edns else { return Some(ReplyOptions::default()) };
         let cookie = match edns.option(code::COOKIE) {
-            Some(option) => Some(self.cookies.check(option, client, unix_seconds()).ok()?.reply),
+            Some(option) => {
+                Some(self.cookies.check(option, client, seconds(&*self.clock) as u32).ok()?.reply)
+            }
             None => None,
         };
         let nsid = Some(&self.settings.nsid[..]);
@@ -228,7 +263,7 @@ impl Engine {
         }
         let shows_our_cookie = Request::parse(octets).ok().and_then(|request| {
             let option = request.edns?.option(code::COOKIE)?;
-            self.cookies.check(option, client, unix_seconds()).ok()
+            self.cookies.check(option, client, seconds(&*self.clock) as u32).ok()
         });
         if shows_our_cookie.is_some_and(|cookie| cookie.is_ours) {
             return Allowance::Send;
@@ -280,25 +315,92 @@ impl Engine {
                 return Outcome::Reply(None);
             }
         };
+        let Some(at) = request.tsig else {
+            return self.answer_request(rotation, octets, &request, client, transport, None, buffer);
+        };
+        let now = seconds(&*self.clock);
+        let mut signer = match self.agreed.keys.check(octets, at, now) {
+            Checked::Right(signer) => signer,
+            Checked::Wrong(refusal) => {
+                let what = format!("the signature with key {}, error {}", refusal.key, refusal.code);
+                self.streams.refused(&*self.clock, client, request.question.name, &what);
+                return self.refuse_signature(&request, refusal, transport, now, buffer);
+            }
+            Checked::Malformed => {
+                header_only(buffer, octets, rcode::FORMERR as u8);
+                self.counters.count(transport, rcode::FORMERR);
+                return Outcome::Reply(None);
+            }
+        };
+        let mut outcome =
+            self.answer_request(rotation, octets, &request, client, transport, Some(&signer), buffer);
+        match &mut outcome {
+            Outcome::Reply(_) => signer.sign(buffer, now),
+            Outcome::Drop => {}
+            Outcome::Later(pending) => pending.signer = Some(signer),
+            Outcome::Stream(stream) => stream.signer = Some(signer),
+        }
+        outcome
+    }
+
+    /// NOTAUTH, with the reason in the response's own TSIG record (RFC 8945 section 5.2).
+    fn refuse_signature(
+        &self,
+        request: &Request<'_>,
+        refusal: Refusal,
+        transport: Transport,
+        now: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome {
+        let limit = self.limit(request, transport).saturating_sub(refusal.octets());
+        let mut writer = Writer::new(buffer, request, limit);
+        writer.rcode = rcode::NOTAUTH;
+        let outcome = self.reply(writer, request, transport);
+        refusal.finish(buffer, now);
+        outcome
+    }
+
+    /// Answers a request whose signature, if it has one, is right.
+    #[allow(clippy::too_many_arguments, reason = "they are what came, and belong to nothing else")]
+    fn answer_request(
+        &self,
+        rotation: Rotation,
+        octets: &[u8],
+        request: &Request<'_>,
+        client: IpAddr,
+        transport: Transport,
+        signer: Option<&Signer>,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome {
+        let limit = self.limit(request, transport).saturating_sub(signer.map_or(0, Signer::octets));
         let recursion = self.recursion_for(client);
-        let mut writer = Writer::new(buffer, &request, self.limit(&request, transport));
+        let mut writer = Writer::new(buffer, request, limit);
         writer.recursion_available = recursion.is_some();
-        match self.options(&request, client, transport) {
+        match self.options(request, client, transport) {
             Some(options) => writer.set_options(options),
             None => writer.rcode = rcode::FORMERR,
         }
         if writer.rcode == 0 {
-            (writer.rcode, writer.extended_error) = refusal(&request).unwrap_or((0, None));
+            (writer.rcode, writer.extended_error) = refusal(request).unwrap_or((0, None));
         }
         if writer.rcode != 0 {
-            return self.reply(writer, &request, transport);
+            return self.reply(writer, request, transport);
+        }
+        let key = signer.map(Signer::key_name);
+        match request.opcode {
+            OPCODE_NOTIFY => return self.notified(request, client, transport, key, writer),
+            OPCODE_UPDATE => return self.update(octets, request, client, transport, key, writer),
+            _ => {}
+        }
+        if matches!(request.question.rtype, Rtype::AXFR | Rtype::IXFR) {
+            return self.transfer(octets, request, client, transport, key, writer);
         }
         let recursion = recursion.filter(|_| request.recursion_desired);
-        let served = serve::answer(&self.zones.load(), &request, &mut writer, rotation);
+        let served = serve::answer(&self.zones.load(), request, &mut writer, rotation);
         let recursion = match (served, recursion) {
             (Served::Answered, _) | (Served::Incomplete, None) => {
                 let keep = self.keep(&writer);
-                self.reply(writer, &request, transport);
+                self.reply(writer, request, transport);
                 return Outcome::Reply(keep);
             }
             (Served::NotHosted, None) => {
@@ -307,11 +409,11 @@ impl Engine {
                 let wanted = request.recursion_desired && self.recursion.is_some();
                 writer.extended_error =
                     Some(if wanted { extended::PROHIBITED } else { extended::NOT_AUTHORITATIVE });
-                return self.reply(writer, &request, transport);
+                return self.reply(writer, request, transport);
             }
             (Served::NotHosted | Served::Incomplete, Some(recursion)) => recursion,
         };
-        writer.restart(&request);
+        writer.restart(request);
         let Ok(name) = Name::from_wire(request.question.name) else { return Outcome::Drop };
         let rtype = request.question.rtype;
         if served == Served::NotHosted
@@ -322,23 +424,17 @@ impl Engine {
             let lifetime = lifetime(&answer, &writer);
             let keep =
                 lifetime.and_then(|lifetime| Some(Keep { lifetime: Some(lifetime), ..self.keep(&writer)? }));
-            self.reply(writer, &request, transport);
+            self.reply(writer, request, transport);
             return Outcome::Reply(keep);
         }
         let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
             writer.rcode = rcode::SERVFAIL;
-            return self.reply(writer, &request, transport);
+            return self.reply(writer, request, transport);
         };
         let resolver = Arc::clone(&recursion.resolver);
-        Outcome::Later(Pending {
-            request: octets.to_vec(),
-            name,
-            rtype,
-            transport,
-            client,
-            resolver,
-            _permit: permit,
-        })
+        let task = Task::Resolve(name, rtype, resolver);
+        let request = octets.to_vec();
+        Outcome::Later(Pending { request, transport, client, task, signer: None, _permit: permit })
     }
 
     fn reply(&self, writer: Writer<'_>, request: &Request<'_>, transport: Transport) -> Outcome {
@@ -396,8 +492,8 @@ impl Engine {
         };
         if packets.find(&probe, octets, buffer) {
             let cookie = probe.cookie(octets);
-            if let Some(cookie) =
-                cookie.and_then(|cookie| self.cookies.check(cookie, client, unix_seconds()).ok())
+            if let Some(cookie) = cookie
+                .and_then(|cookie| self.cookies.check(cookie, client, seconds(&*self.clock) as u32).ok())
             {
                 packets::append_cookie(buffer, &cookie.reply);
             }
@@ -416,18 +512,32 @@ impl Engine {
         outcome
     }
 
-    /// Waits for other servers and gives the response; `None` only if the request cannot be read any more.
+    /// Does what a request waits for and gives the response; `None` only if the request cannot be read any more.
     pub async fn complete(&self, pending: Pending) -> Option<Vec<u8>> {
-        let explained = pending.resolver.resolve(&pending.name, pending.rtype, false).await;
-        let request = Request::parse(&pending.request).ok()?;
+        let Pending { request: octets, transport, client, task, signer, _permit } = pending;
+        let done = match task {
+            Task::Resolve(name, rtype, resolver) => Ok(resolver.resolve(&name, rtype, false).await),
+            Task::Update(hosted) => Err(transfers::update(hosted, &octets, signer.as_ref()).await),
+        };
+        let request = Request::parse(&octets).ok()?;
         let mut buffer = Vec::with_capacity(DNS_UDP_OCTETS_PLAIN);
-        let mut writer = Writer::new(&mut buffer, &request, self.limit(&request, pending.transport));
-        writer.recursion_available = true;
-        if let Some(options) = self.options(&request, pending.client, pending.transport) {
+        let signature = signer.as_ref().map_or(0, Signer::octets);
+        let limit = self.limit(&request, transport).saturating_sub(signature);
+        let mut writer = Writer::new(&mut buffer, &request, limit);
+        if let Some(options) = self.options(&request, client, transport) {
             writer.set_options(options);
         }
-        self.write(&explained.answer, &mut writer, self.settings.rotation);
-        self.reply(writer, &request, pending.transport);
+        match done {
+            Ok(explained) => {
+                writer.recursion_available = true;
+                self.write(&explained.answer, &mut writer, self.settings.rotation);
+            }
+            Err(code) => writer.rcode = code,
+        }
+        self.reply(writer, &request, transport);
+        if let Some(mut signer) = signer {
+            signer.sign(&mut buffer, seconds(&*self.clock));
+        }
         Some(buffer)
     }
 
@@ -464,9 +574,7 @@ fn refusal(request: &Request<'_>) -> Option<(u16, Option<u16>)> {
         return Some((rcode::REFUSED, Some(extended::NOT_SUPPORTED)));
     }
     match request.question.rtype {
-        Rtype::ANY => None,
-        // Zone transfers are for those whom a zone allows them; no zone does yet.
-        Rtype::AXFR | Rtype::IXFR => Some((rcode::REFUSED, Some(extended::PROHIBITED))),
+        Rtype::ANY | Rtype::AXFR | Rtype::IXFR => None,
         Rtype::OPT | Rtype(0) => Some((rcode::FORMERR, None)),
         rtype if rtype.is_meta() => Some((rcode::NOTIMP, None)),
         _ => None,
@@ -484,7 +592,7 @@ fn lifetime(answer: &Answer, writer: &Writer<'_>) -> Option<Lifetime> {
     Some(Lifetime { seconds, places })
 }
 
-/// Seconds since 1970, as cookies count them.
-fn unix_seconds() -> u32 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
+/// Seconds since 1970, as signatures and cookies count time.
+fn seconds(clock: &dyn Clock) -> u64 {
+    clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

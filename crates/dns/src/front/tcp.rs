@@ -46,6 +46,12 @@ async fn session(conn: Conn, engine: &Engine, idle: Duration, drain: &Drain) -> 
             match engine.answer(&request, client, Transport::Tcp, &mut response) {
                 Outcome::Reply(_) => send(&mut to, &response, idle).await?,
                 Outcome::Later(pending) => waiting.push(engine.complete(pending)),
+                Outcome::Stream(mut stream) => {
+                    while stream.next(&mut response).map_err(io::Error::other)? {
+                        send(&mut to, &response, idle).await?;
+                    }
+                    deadline = Instant::now() + idle;
+                }
                 // What sends responses or less than a header is no client.
                 Outcome::Drop => return Ok(()),
             }

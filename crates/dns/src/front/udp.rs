@@ -73,7 +73,7 @@ pub async fn serve(socket: UdpSocket, engine: Arc<Engine>, drain: Drain) {
             let received = request.get(..octets).unwrap_or_default();
             match engine.answer_kept(&mut packets, received, path.client.ip(), &mut response) {
                 Outcome::Reply(_) => port.send(&response, path),
-                Outcome::Drop => {}
+                Outcome::Drop | Outcome::Stream(_) => {}
                 Outcome::Later(pending) => {
                     let (engine, port) = (Arc::clone(&engine), Arc::clone(&port));
                     drain.spawn(async move {

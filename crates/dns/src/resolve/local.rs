@@ -11,7 +11,8 @@ use crate::zone::{Lookup, Node, Zone, Zones};
 /// The zones' answer; `None` when none of them holds the name.
 pub fn look_up(zones: &Zones, name: &Name, rtype: Rtype) -> Option<Reply> {
     let key = name.key();
-    let zone = zones.find(&key, rtype)?;
+    // A zone of ours that is not available may be had from others.
+    let zone = zones.find(&key, rtype).filter(|zone| zone.is_available())?;
     let one = |owner: &Name, rrset: &RrSet| vec![(owner.clone(), Arc::new(rrset.clone()))];
     Some(match zone.lookup(&key, rtype) {
         Lookup::Delegated(cut) => Reply::Referral(delegation(zone, cut)),

@@ -19,7 +19,7 @@ pub use rotation::Rotation;
 use crate::wire::{KeyBuf, Name, Request, RrSet, Rtype, Section, Writer};
 use crate::zone::{Lookup, Node, Zone, Zones};
 
-/// Response codes (RFC 1035 section 4.1.1, RFC 2136, RFC 6891 section 9).
+/// Response codes (RFC 1035 section 4.1.1, RFC 2136, RFC 8945, RFC 6891 section 9).
 pub mod rcode {
     pub const NOERROR: u16 = 0;
     pub const FORMERR: u16 = 1;
@@ -28,6 +28,10 @@ pub mod rcode {
     pub const NOTIMP: u16 = 4;
     pub const REFUSED: u16 = 5;
     pub const YXDOMAIN: u16 = 6;
+    pub const YXRRSET: u16 = 7;
+    pub const NXRRSET: u16 = 8;
+    pub const NOTAUTH: u16 = 9;
+    pub const NOTZONE: u16 = 10;
     pub const BADVERS: u16 = 16;
 }
 
@@ -53,6 +57,11 @@ pub fn answer(zones: &Zones, request: &Request<'_>, writer: &mut Writer<'_>, rot
         let Some(zone) = zones.find(&key, rtype) else {
             return if visited.is_empty() { Served::NotHosted } else { Served::Incomplete };
         };
+        if !zone.is_available() {
+            // Aliases that led here are no answer to who wants what they lead to.
+            writer.rcode = rcode::SERVFAIL;
+            return Served::Answered;
+        }
         let found = zone.lookup(&key, rtype);
         if visited.is_empty() {
             writer.authoritative = !matches!(found, Lookup::Delegated(_));

@@ -1,7 +1,7 @@
 //! Reads a request as far as a server must understand it: header, question, OPT (RFC 1035 section 4, RFC 6891).
 //!
 //! Strict where leniency helps only attackers: a response is no request, a question is one, names in it are not
-//! compressed, record counts must match the octets. Nothing is allocated.
+//! compressed, record counts must match the octets, a signature is the last record. Nothing is allocated.
 
 use postroad_types::limits::DNS_NAME_OCTETS_MAX;
 
@@ -9,6 +9,12 @@ use super::Rtype;
 
 /// Octets of a message header.
 pub(super) const HEADER_OCTETS: usize = 12;
+
+pub const OPCODE_QUERY: u8 = 0;
+/// A primary tells that a zone has changed (RFC 1996).
+pub const OPCODE_NOTIFY: u8 = 4;
+/// Records of a zone are to be changed (RFC 2136); the question is the zone.
+pub const OPCODE_UPDATE: u8 = 5;
 
 /// The one question of a request.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +55,17 @@ impl<'a> Edns<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub id: u16,
+    /// [`OPCODE_QUERY`], [`OPCODE_NOTIFY`] or [`OPCODE_UPDATE`].
+    pub opcode: u8,
     pub recursion_desired: bool,
     pub checking_disabled: bool,
     pub question: Question<'a>,
     pub edns: Option<Edns<'a>>,
+    /// Where the signature begins (TSIG, RFC 8945), in octets from the start.
+    pub tsig: Option<usize>,
+    /// The serial of a SOA: in authority what someone who asks for IXFR has (RFC 1995 section 3), in the answers of a
+    /// notification what its sender has (RFC 1996 section 3.7).
+    pub serial: Option<u32>,
     /// Header and question as they came: a response starts with them.
     pub(super) start: &'a [u8],
 }
@@ -67,7 +80,7 @@ pub enum RequestError {
     /// Answered with FORMERR.
     #[error("the request is malformed")]
     Malformed,
-    /// Answered with NOTIMP: an opcode other than QUERY.
+    /// Answered with NOTIMP: an opcode other than QUERY, NOTIFY and UPDATE.
     #[error("opcode {0} is not served")]
     Opcode(u8),
 }
@@ -92,7 +105,7 @@ fn plain_name_octets(octets: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The position after the name at `at`, which may end in a compression pointer.
-fn skip_name(octets: &[u8], mut at: usize) -> Option<usize> {
+pub(super) fn skip_name(octets: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *octets.get(at)? {
             0 => return Some(at + 1),
@@ -111,13 +124,13 @@ impl<'a> Request<'a> {
             return Err(RequestError::NoRequest);
         }
         let opcode = (flags >> 11 & 0xf) as u8;
-        if opcode != 0 {
+        if !matches!(opcode, OPCODE_QUERY | OPCODE_NOTIFY | OPCODE_UPDATE) {
             return Err(RequestError::Opcode(opcode));
         }
-        Self::parse_query(octets, flags).ok_or(RequestError::Malformed)
+        Self::parse_query(octets, flags, opcode).ok_or(RequestError::Malformed)
     }
 
-    fn parse_query(octets: &'a [u8], flags: u16) -> Option<Self> {
+    fn parse_query(octets: &'a [u8], flags: u16, opcode: u8) -> Option<Self> {
         if u16_at(octets, 4)? != 1 {
             return None;
         }
@@ -128,10 +141,11 @@ impl<'a> Request<'a> {
         at += 4;
         let start = octets.get(..at)?;
 
-        let plain = usize::from(u16_at(octets, 6)?) + usize::from(u16_at(octets, 8)?);
-        let additional = usize::from(u16_at(octets, 10)?);
-        let mut edns = None;
-        for index in 0..plain + additional {
+        let answers = usize::from(u16_at(octets, 6)?);
+        let plain = answers + usize::from(u16_at(octets, 8)?);
+        let records = plain + usize::from(u16_at(octets, 10)?);
+        let (mut edns, mut tsig, mut serial) = (None, None, None);
+        for index in 0..records {
             let owner = at;
             at = skip_name(octets, at)?;
             let rtype = Rtype(u16_at(octets, at)?);
@@ -147,8 +161,21 @@ impl<'a> Request<'a> {
                     options: octets.get(at + 10..)?.get(..usize::from(u16_at(octets, at + 8)?))?,
                 });
             }
+            if rtype == Rtype::TSIG {
+                // RFC 8945 section 5.1: one at most, as the last record.
+                if index < plain || index + 1 != records {
+                    return None;
+                }
+                tsig = Some(owner);
+            }
             let data = at + 10;
             at = data + usize::from(u16_at(octets, at + 8)?);
+            let telling = if opcode == OPCODE_NOTIFY { 0..answers } else { answers..plain };
+            if rtype == Rtype::SOA && telling.contains(&index) {
+                // Serial, refresh, retry, expire and minimum end the data, whatever names stand before them.
+                let numbers = octets.get(data..at)?.last_chunk::<20>()?;
+                serial = numbers.first_chunk::<4>().map(|serial| u32::from_be_bytes(*serial));
+            }
             if at > octets.len() || (rtype == Rtype::OPT && !options_are_whole(octets.get(data..at)?)) {
                 return None;
             }
@@ -158,10 +185,13 @@ impl<'a> Request<'a> {
         }
         Some(Self {
             id: u16_at(octets, 0)?,
+            opcode,
             recursion_desired: flags & 0x0100 != 0,
             checking_disabled: flags & 0x0010 != 0,
             question,
             edns,
+            tsig,
+            serial,
             start,
         })
     }
@@ -204,15 +234,30 @@ mod tests {
         assert_eq!(edns, Edns { version: 0, udp_octets: 4096, dnssec_ok: true, options: &[] });
     }
 
+    const TSIG: &[u8] = b"\x00\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x00";
+
+    #[test]
+    fn a_signature_and_the_serial_of_who_wants_differences_are_found() {
+        let soa = [b"\xc0\x0c\x00\x06\x00\x01\x00\x00\x00\x00\x00\x16\x00\x00", &[0, 0, 1, 2][..], &[0; 16]]
+            .concat();
+        let octets = query([1, 0, 1, 2], &[QUESTION, &soa, OPT, TSIG].concat());
+        let request = Request::parse(&octets).unwrap();
+        assert_eq!((request.serial, request.tsig), (Some(258), Some(octets.len() - TSIG.len())));
+        let mut notify = query([1, 1, 0, 0], &[QUESTION, &soa].concat());
+        notify[2] = OPCODE_NOTIFY << 3;
+        let request = Request::parse(&notify).unwrap();
+        assert_eq!((request.opcode, request.serial), (OPCODE_NOTIFY, Some(258)));
+    }
+
     #[test]
     fn what_is_no_request_is_told_apart() {
         assert_eq!(Request::parse(&[0; 11]).unwrap_err(), RequestError::NoRequest);
         let mut response = query([1, 0, 0, 0], QUESTION);
         response[2] |= 0x80;
         assert_eq!(Request::parse(&response).unwrap_err(), RequestError::NoRequest);
-        let mut update = query([1, 0, 0, 0], QUESTION);
-        update[2] = 5 << 3;
-        assert_eq!(Request::parse(&update).unwrap_err(), RequestError::Opcode(5));
+        let mut status = query([1, 0, 0, 0], QUESTION);
+        status[2] = 2 << 3;
+        assert_eq!(Request::parse(&status).unwrap_err(), RequestError::Opcode(2));
         let longer = [QUESTION, &[0]].concat();
         let short_option = [QUESTION, b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x03\x00\x0a\x00"].concat();
         for wrong in [
@@ -225,6 +270,12 @@ mod tests {
             query([1, 0, 0, 2], &[QUESTION, OPT, OPT].concat()),
             query([1, 1, 0, 0], &[QUESTION, OPT].concat()),
             query([1, 0, 0, 1], &short_option),
+            query([1, 0, 0, 2], &[QUESTION, TSIG, OPT].concat()),
+            query([1, 0, 1, 0], &[QUESTION, TSIG].concat()),
+            query(
+                [1, 0, 1, 0],
+                &[QUESTION, b"\x00\x00\x06\x00\x01\x00\x00\x00\x00\x00\x02\x00\x00"].concat(),
+            ),
         ] {
             assert_eq!(
                 Request::parse(&wrong).unwrap_err(),

@@ -29,7 +29,7 @@ pub(super) fn push_base64(text: &mut String, octets: &[u8]) {
     }
 }
 
-pub(super) fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
     let (groups, []) = text.as_chunks::<4>() else { return None };
     let mut out = Vec::with_capacity(groups.len() * 3);
     for (index, group) in groups.iter().enumerate() {

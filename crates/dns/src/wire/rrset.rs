@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Rtype;
+use super::{Field, Rtype, fields};
 
 /// The data of a record set as uncompressed wire octets in one piece of memory.
 #[derive(Debug)]
@@ -97,6 +97,11 @@ impl RrSetBuilder {
         self.ttl = self.ttl.min(ttl);
     }
 
+    /// Gives the whole set another TTL.
+    pub fn set_ttl(&mut self, ttl: u32) {
+        self.ttl = ttl;
+    }
+
     /// Adds a record's data in uncompressed wire form. False when the set holds it already.
     pub fn push(&mut self, rdata: &[u8]) -> bool {
         if self.records.iter().any(|record| record == rdata) {
@@ -104,6 +109,18 @@ impl RrSetBuilder {
         }
         self.records.push(rdata.to_vec());
         true
+    }
+
+    /// Takes a record out: the one with this data, else one that differs in the case of letters alone, which names
+    /// in the data may. False when there is none.
+    pub fn remove(&mut self, rdata: &[u8]) -> bool {
+        let exact = self.records.iter().position(|record| record == rdata);
+        let found = exact.or_else(|| {
+            let with_names = fields(self.rtype).is_some_and(|fields| fields.contains(&Field::Name));
+            let mut records = self.records.iter().filter(|_| with_names);
+            records.position(|record| record.eq_ignore_ascii_case(rdata))
+        });
+        found.map(|at| self.records.remove(at)).is_some()
     }
 
     /// The data of the records so far.

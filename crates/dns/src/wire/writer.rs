@@ -6,7 +6,7 @@ use postroad_types::limits::DNS_NAME_OCTETS_MAX;
 use super::options::ReplyOptions;
 use super::query::{HEADER_OCTETS, u16_at};
 use super::template::SoaTemplate;
-use super::{Request, RrSet, Rtype};
+use super::{Name, Request, RrSet, Rtype};
 
 /// Sections of a message that hold records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ const LABELS_FEW: usize = 12;
 const LABELS_MAX: usize = DNS_NAME_OCTETS_MAX / 2 + 1;
 /// TTLs of a response whose places are told.
 pub const TTL_PLACES_MAX: usize = 24;
+/// Where the TTL of a record stands whose owner is a pointer.
+const TTL_AT: usize = 6;
 /// Octets of an OPT record without options.
 const OPT_OCTETS: usize = 11;
 /// Octets of an extended error without a text.
@@ -54,6 +56,8 @@ pub struct Writer<'b> {
     question_known: bool,
     case_bound: bool,
     largest_set: u16,
+    /// Records so far.
+    written: usize,
     /// Where the TTLs of the first records stand.
     ttl_places: [u16; TTL_PLACES_MAX],
     pub authoritative: bool,
@@ -73,7 +77,7 @@ impl<'b> Writer<'b> {
         let opt = if request.edns.is_some() { OPT_OCTETS } else { 0 };
         Self {
             buffer,
-            limit: limit.min(usize::from(u16::MAX)) - opt,
+            limit: limit.min(usize::from(u16::MAX)).saturating_sub(opt),
             options: ReplyOptions::default(),
             extended_error: None,
             counts: [0; 3],
@@ -83,6 +87,7 @@ impl<'b> Writer<'b> {
             question_known: false,
             case_bound: false,
             largest_set: 1,
+            written: 0,
             ttl_places: [0; TTL_PLACES_MAX],
             authoritative: false,
             truncated: false,
@@ -122,6 +127,10 @@ impl<'b> Writer<'b> {
             }
         }
         self.case_bound = true;
+        if let Some(place) = self.ttl_places.get_mut(self.written) {
+            *place = (at + TTL_AT) as u16;
+        }
+        self.written += 1;
         Some(self.add_count(Section::Authority, 1))
     }
 
@@ -133,7 +142,7 @@ impl<'b> Writer<'b> {
         self.target_count =
             self.targets.iter().take(self.target_count).take_while(|(_, at)| usize::from(*at) < end).count();
         (self.authoritative, self.truncated, self.rcode, self.extended_error) = (false, false, 0, None);
-        (self.case_bound, self.largest_set) = (false, 1);
+        (self.case_bound, self.largest_set, self.written) = (false, 1, 0);
     }
 
     /// Whether a name in the data ends in octets of the question, which so must not come in other letters.
@@ -148,7 +157,7 @@ impl<'b> Writer<'b> {
 
     /// Where the TTLs of all records stand; `None`: they are too many to be told.
     pub fn ttl_places(&self) -> Option<&[u16]> {
-        self.ttl_places.get(..self.counts.iter().map(|count| usize::from(*count)).sum())
+        self.ttl_places.get(..self.written)
     }
 
     /// Whether the answer section is empty.
@@ -161,9 +170,10 @@ impl<'b> Writer<'b> {
     pub fn rrset(&mut self, section: Section, owner: &[u8], rrset: &RrSet, ttl: u32, first: u32) -> bool {
         let (length, targets) = (self.buffer.len(), self.target_count);
         let first = (first % u32::from(rrset.count())) as usize;
-        let records: usize = self.counts.iter().map(|count| usize::from(*count)).sum();
-        for (index, rdata) in rrset.iter().skip(first).chain(rrset.iter().take(first)).enumerate() {
-            if !self.record(records + index, owner, rrset.rtype, ttl, rdata) {
+        let written = self.written;
+        for rdata in rrset.iter().skip(first).chain(rrset.iter().take(first)) {
+            if !self.record(owner, Case::Any, rrset.rtype, ttl, rdata) {
+                self.written = written;
                 self.buffer.truncate(length);
                 self.target_count = targets;
                 return false;
@@ -182,14 +192,38 @@ impl<'b> Writer<'b> {
         ttl: u32,
         rdata: &[u8],
     ) -> bool {
+        self.alone(section, owner, Case::Any, rtype, ttl, rdata)
+    }
+
+    /// Writes one record of a transfer as an answer, its owner in the case it is stored in (RFC 5936 section 3.4).
+    /// False: it does not fit and is not written.
+    pub fn transferred(&mut self, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        self.alone(Section::Answer, owner, Case::Kept, rtype, ttl, rdata)
+    }
+
+    fn alone(
+        &mut self,
+        section: Section,
+        owner: &[u8],
+        case: Case,
+        rtype: Rtype,
+        ttl: u32,
+        rdata: &[u8],
+    ) -> bool {
         let (length, targets) = (self.buffer.len(), self.target_count);
-        let records = self.counts.iter().map(|count| usize::from(*count)).sum();
-        if self.record(records, owner, rtype, ttl, rdata) {
+        let written = self.written;
+        if self.record(owner, case, rtype, ttl, rdata) {
             return self.add_count(section, 1);
         }
+        self.written = written;
         self.buffer.truncate(length);
         self.target_count = targets;
         false
+    }
+
+    /// True when no record is written yet.
+    pub fn is_empty(&self) -> bool {
+        self.counts == [0; 3]
     }
 
     fn add_count(&mut self, section: Section, records: u16) -> bool {
@@ -198,18 +232,18 @@ impl<'b> Writer<'b> {
         true
     }
 
-    /// Writes the record that follows `before` others; false: the message is too long with it.
-    fn record(&mut self, before: usize, owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+    fn record(&mut self, owner: &[u8], case: Case, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
         if owner == self.question() {
             self.buffer.extend_from_slice(&(0xc000 | HEADER_OCTETS as u16).to_be_bytes());
         } else {
-            self.name(owner, Case::Any);
+            self.name(owner, case);
         }
         self.buffer.extend_from_slice(&rtype.0.to_be_bytes());
         self.buffer.extend_from_slice(&CLASS_IN.to_be_bytes());
-        if let Some(place) = self.ttl_places.get_mut(before) {
+        if let Some(place) = self.ttl_places.get_mut(self.written) {
             *place = self.buffer.len() as u16;
         }
+        self.written += 1;
         self.buffer.extend_from_slice(&ttl.to_be_bytes());
         let length_at = self.buffer.len();
         self.buffer.extend_from_slice(&[0, 0]);
@@ -352,6 +386,7 @@ impl<'b> Writer<'b> {
         }
         let bit = |set: bool, mask: u16| if set { mask } else { 0 };
         let flags = 0x8000
+            | u16::from(request.opcode) << 11
             | bit(self.authoritative, 0x0400)
             | bit(self.truncated, 0x0200)
             | bit(request.recursion_desired, 0x0100)
@@ -367,6 +402,20 @@ impl<'b> Writer<'b> {
             }
         }
     }
+}
+
+/// A query under way to another server: header and question, and what is put behind them. `opcode` is
+/// [`super::OPCODE_QUERY`] or another one that is served; a notification has AA set (RFC 1996 section 3.7).
+pub fn question_only(id: u16, opcode: u8, name: &Name, rtype: Rtype) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(HEADER_OCTETS + name.as_wire().len() + 4);
+    octets.extend_from_slice(&id.to_be_bytes());
+    let flags = u16::from(opcode) << 11 | if opcode == super::OPCODE_NOTIFY { 0x0400 } else { 0 };
+    octets.extend_from_slice(&flags.to_be_bytes());
+    octets.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+    octets.extend_from_slice(name.as_wire());
+    octets.extend_from_slice(&rtype.0.to_be_bytes());
+    octets.extend_from_slice(&CLASS_IN.to_be_bytes());
+    octets
 }
 
 /// A response that is only a header: to what could not be read as a query. `buffer` is emptied.
@@ -435,7 +484,7 @@ mod tests {
     use hickory_proto::op::Message;
 
     use super::*;
-    use crate::wire::{Name, RrSetBuilder};
+    use crate::wire::RrSetBuilder;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()

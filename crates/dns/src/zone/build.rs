@@ -8,15 +8,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use postroad_types::limits::{DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX};
+use postroad_types::limits::{DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX, DNS_ZONE_RRSET_RECORDS_MAX};
 
 use super::index::Index;
 use super::parser::{ParsedRecord, Place, ZoneError, ZoneErrors, parse};
-use super::{Node, Zone};
+use super::{History, Node, Zone};
 use crate::wire::{Name, RrSetBuilder, Rtype, SoaTemplate};
 
 /// Reads a zone from its file.
 pub fn load_zone_file(origin: &Name, file: &Path) -> Result<Zone, ZoneErrors> {
+    // Before it is read: who writes it meanwhile is noticed later.
+    let time = file.metadata().and_then(|file| file.modified()).ok();
     let text = read_file(file).map_err(|error| {
         ZoneErrors(vec![ZoneError {
             file: file.to_owned(),
@@ -25,7 +27,9 @@ pub fn load_zone_file(origin: &Name, file: &Path) -> Result<Zone, ZoneErrors> {
             message: format!("cannot read the file of zone {origin}: {error}"),
         }])
     })?;
-    build(origin, &text, file, &read_file)
+    let mut zone = build(origin, &text, file, &read_file)?;
+    zone.file_time = time;
+    Ok(zone)
 }
 
 /// Makes a zone of a text that stands in no file; `$INCLUDE` is refused.
@@ -54,85 +58,184 @@ struct Draft {
     sets: BTreeMap<Rtype, (RrSetBuilder, Place)>,
 }
 
+/// The records of a zone while it is put together.
+pub(super) struct Drafts {
+    origin: Name,
+    apex_octets: usize,
+    names: BTreeMap<Box<[u8]>, Draft>,
+    errors: Vec<ZoneError>,
+}
+
 fn build(
     origin: &Name,
     text: &[u8],
     file: &Path,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Zone, ZoneErrors> {
-    let (records, mut errors) = parse(text, file, origin, read_file);
-    let apex_key = origin.key();
-    let apex_octets = apex_key.as_bytes().len();
-    let mut drafts: BTreeMap<Box<[u8]>, Draft> = BTreeMap::new();
-    let mut count = 0;
+    let (records, errors) = parse(text, file, origin, read_file);
+    let mut drafts = Drafts::new(origin);
+    drafts.errors = errors;
     for record in records {
-        if !record.owner.is_at_or_below(origin) {
-            let message = format!(
-                "{} is outside the zone {origin}; expected a name in it (is a final dot wrong?)",
-                record.owner
-            );
-            errors.push(record.place.error(message));
-            continue;
-        }
-        let key = record.owner.key();
-        let relative: Box<[u8]> = key.as_bytes().get(apex_octets..).unwrap_or_default().into();
-        let draft = drafts
-            .entry(relative)
-            .or_insert_with(|| Draft { owner: record.owner.clone(), sets: BTreeMap::new() });
-        count += u64::from(add(draft, record, origin, &mut errors));
+        drafts.add(record);
     }
-    check_apex(&drafts, origin, file, &mut errors);
-    check_aliases(&drafts, &mut errors);
-    errors.truncate(DNS_ZONE_ERRORS_MAX);
-    if !errors.is_empty() {
-        return Err(ZoneErrors(errors));
-    }
-    let warnings = warnings(&drafts, origin, apex_octets);
-    let names = drafts.len() as u64;
-    let nodes = nodes(drafts, origin);
-    let soa = nodes.get(&[][..]).and_then(|apex| apex.rrset(Rtype::SOA));
-    let number = |from_end: usize| {
-        let rdata = soa.map(super::RrSet::first).unwrap_or_default();
-        let octets = rdata.len().checked_sub(from_end).and_then(|at| rdata.get(at..)?.first_chunk::<4>());
-        octets.map_or(0, |octets| u32::from_be_bytes(*octets))
-    };
-    let (serial, minimum) = (number(20), number(4));
-    let negative_ttl = soa.map_or(0, |soa| soa.ttl.min(minimum));
-    let negative_soa = soa.and_then(|soa| SoaTemplate::new(origin, soa, negative_ttl));
-    let nodes: BTreeMap<_, _> = nodes.into_iter().map(|(key, node)| (key, Arc::new(node))).collect();
-    Ok(Zone {
-        apex: origin.clone(),
-        apex_key: apex_key.as_bytes().into(),
-        index: Index::of(&nodes),
-        has_wildcards: nodes.values().any(|node| node.owner.is_wildcard()),
-        nodes,
-        records: count,
-        names,
-        negative_ttl,
-        negative_soa,
-        serial,
-        file: file.to_owned(),
-        loaded_at: SystemTime::now(),
-        warnings,
-    })
+    drafts.finish(file)
 }
 
-/// Adds a record to its name; false when the name holds it already or it is refused.
-fn add(draft: &mut Draft, record: ParsedRecord, origin: &Name, errors: &mut Vec<ZoneError>) -> bool {
+impl Drafts {
+    pub(super) fn new(origin: &Name) -> Self {
+        let apex_octets = origin.key().as_bytes().len();
+        Self { origin: origin.clone(), apex_octets, names: BTreeMap::new(), errors: Vec::new() }
+    }
+
+    /// The key below the apex; `None` for a name outside the zone.
+    fn key(&self, owner: &Name) -> Option<Box<[u8]>> {
+        let key = owner.key();
+        owner.is_at_or_below(&self.origin).then(|| key.as_bytes().get(self.apex_octets..).map(Into::into))?
+    }
+
+    /// Adds a record; one that is there already counts once.
+    pub(super) fn add(&mut self, record: ParsedRecord) {
+        let Some(key) = self.key(&record.owner) else {
+            let message = format!(
+                "{} is outside the zone {}; expected a name in it (is a final dot wrong?)",
+                record.owner, self.origin
+            );
+            self.errors.push(record.place.error(message));
+            return;
+        };
+        let draft = self
+            .names
+            .entry(key)
+            .or_insert_with(|| Draft { owner: record.owner.clone(), sets: BTreeMap::new() });
+        add(draft, record, &self.origin, &mut self.errors);
+    }
+
+    /// Takes a record out. False when it is not there.
+    pub(super) fn remove(&mut self, owner: &Name, rtype: Rtype, rdata: &[u8]) -> bool {
+        let Some(key) = self.key(owner) else { return false };
+        let Some(draft) = self.names.get_mut(&key) else { return false };
+        let Some((set, _)) = draft.sets.get_mut(&rtype) else { return false };
+        let removed = set.remove(rdata);
+        if set.is_empty() {
+            draft.sets.remove(&rtype);
+            if draft.sets.is_empty() {
+                self.names.remove(&key);
+            }
+        }
+        removed
+    }
+
+    fn set(&self, owner: &Name, rtype: Rtype) -> Option<&RrSetBuilder> {
+        self.names.get(&self.key(owner)?)?.sets.get(&rtype).map(|(set, _)| set)
+    }
+
+    /// The types that a name has.
+    pub(super) fn types(&self, owner: &Name) -> Vec<Rtype> {
+        let draft = self.key(owner).and_then(|key| self.names.get(&key));
+        draft.map(|draft| draft.sets.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The number of records of a set.
+    pub(super) fn count(&self, owner: &Name, rtype: Rtype) -> usize {
+        self.set(owner, rtype).map_or(0, RrSetBuilder::len)
+    }
+
+    /// Whether a record is there, with this TTL.
+    pub(super) fn holds(&self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        self.set(owner, rtype).is_some_and(|set| set.ttl() == ttl && set.iter().any(|record| record == rdata))
+    }
+
+    /// Gives a set another TTL, if it is there.
+    pub(super) fn set_ttl(&mut self, owner: &Name, rtype: Rtype, ttl: u32) {
+        let draft = self.key(owner).and_then(|key| self.names.get_mut(&key));
+        if let Some((set, _)) = draft.and_then(|draft| draft.sets.get_mut(&rtype)) {
+            set.set_ttl(ttl);
+        }
+    }
+
+    /// Takes a whole set out. False when it is not there.
+    pub(super) fn remove_set(&mut self, owner: &Name, rtype: Rtype) -> bool {
+        let Some(key) = self.key(owner) else { return false };
+        let Some(draft) = self.names.get_mut(&key) else { return false };
+        let removed = draft.sets.remove(&rtype).is_some();
+        if draft.sets.is_empty() {
+            self.names.remove(&key);
+        }
+        removed
+    }
+
+    /// True when enough is wrong: more errors would follow from the same cause.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.errors.len() >= DNS_ZONE_ERRORS_MAX
+    }
+
+    /// The zone, if it is one.
+    pub(super) fn finish(mut self, file: &Path) -> Result<Zone, ZoneErrors> {
+        let (origin, drafts) = (&self.origin, self.names);
+        check_apex(&drafts, origin, file, &mut self.errors);
+        check_aliases(&drafts, &mut self.errors);
+        self.errors.truncate(DNS_ZONE_ERRORS_MAX);
+        if !self.errors.is_empty() {
+            return Err(ZoneErrors(self.errors));
+        }
+        let warnings = warnings(&drafts, origin, self.apex_octets);
+        let names = drafts.len() as u64;
+        let records =
+            drafts.values().flat_map(|draft| draft.sets.values()).map(|(set, _)| set.len() as u64).sum();
+        let nodes = nodes(drafts, origin);
+        let soa = nodes.get(&[][..]).and_then(|apex| apex.rrset(Rtype::SOA));
+        let number = |from_end: usize| {
+            let rdata = soa.map(super::RrSet::first).unwrap_or_default();
+            let octets = rdata.len().checked_sub(from_end).and_then(|at| rdata.get(at..)?.first_chunk::<4>());
+            octets.map_or(0, |octets| u32::from_be_bytes(*octets))
+        };
+        let (serial, minimum) = (number(20), number(4));
+        let negative_ttl = soa.map_or(0, |soa| soa.ttl.min(minimum));
+        let negative_soa = soa.and_then(|soa| SoaTemplate::new(origin, soa, negative_ttl));
+        let nodes: BTreeMap<_, _> = nodes.into_iter().map(|(key, node)| (key, Arc::new(node))).collect();
+        Ok(Zone {
+            apex: origin.clone(),
+            apex_key: origin.key().as_bytes().into(),
+            index: Index::of(&nodes),
+            has_wildcards: nodes.values().any(|node| node.owner.is_wildcard()),
+            negative_soa,
+            nodes,
+            records,
+            names,
+            negative_ttl,
+            serial,
+            file: file.to_owned(),
+            loaded_at: SystemTime::now(),
+            warnings,
+            history: History::default(),
+            file_time: None,
+            available: true,
+        })
+    }
+}
+
+/// Adds a record to its name, unless the name holds it already or it is refused.
+fn add(draft: &mut Draft, record: ParsedRecord, origin: &Name, errors: &mut Vec<ZoneError>) {
     let ParsedRecord { owner, rtype, ttl, rdata, place } = record;
     if rtype == Rtype::SOA && owner != *origin {
         errors
             .push(place.error(format!("a SOA at {owner}; expected it at the zone's own name {origin} only")));
-        return false;
+        return;
     }
     let single = matches!(rtype, Rtype::SOA | Rtype::CNAME | Rtype::DNAME);
     let (set, _) = draft.sets.entry(rtype).or_insert_with(|| (RrSetBuilder::new(rtype, ttl), place.clone()));
     if single && !set.is_empty() {
         errors.push(place.error(format!("a second {rtype} at {owner}; expected one at most")));
-        return false;
+        return;
+    }
+    if set.len() >= DNS_ZONE_RRSET_RECORDS_MAX {
+        let message =
+            format!("more than {DNS_ZONE_RRSET_RECORDS_MAX} {rtype} records at {owner}; expected fewer");
+        errors.push(place.error(message));
+        return;
     }
     set.lower_ttl(ttl);
-    set.push(&rdata)
+    set.push(&rdata);
 }
 
 fn check_apex(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, file: &Path, errors: &mut Vec<ZoneError>) {

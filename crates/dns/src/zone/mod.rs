@@ -7,12 +7,18 @@
 //! for transfers, and neighbours.
 
 mod build;
+mod delta;
+mod export;
 mod generate;
 mod hosted;
 mod index;
 mod lexer;
 mod parser;
+mod received;
+pub mod serial;
 mod set;
+mod update;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,10 +26,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use build::{check_zone_text, load_zone_file, zone_from_text};
-pub use hosted::{Hosted, ReloadError, ZoneSource};
+pub use delta::{Change, Delta, History};
+pub use export::save_zone;
+pub use hosted::{ChangeError, Hosted, ReloadError, ZoneSource};
 pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
+pub use received::{Changes, zone_from_records, zone_with_changes};
 pub use set::Zones;
+pub use update::Update;
+pub use walk::RecordPlace;
 
 use crate::wire::{KeyBuf, Name, RrSet, Rtype, SoaTemplate};
 
@@ -85,9 +96,42 @@ pub struct Zone {
     file: PathBuf,
     loaded_at: SystemTime,
     warnings: Vec<ZoneError>,
+    history: History,
+    /// When the file was changed last, as it was read or written.
+    file_time: Option<SystemTime>,
+    /// The zone can be answered from.
+    available: bool,
 }
 
 impl Zone {
+    /// A zone that should be served and cannot be: it has not come yet, or its copy is too old (RFC 1034 section
+    /// 4.3.5).
+    pub fn unavailable(apex: Name, file: PathBuf) -> Self {
+        Self {
+            apex_key: apex.key().as_bytes().into(),
+            apex,
+            has_wildcards: false,
+            index: index::Index::of(&BTreeMap::new()),
+            negative_soa: None,
+            nodes: BTreeMap::new(),
+            records: 0,
+            names: 0,
+            negative_ttl: 0,
+            serial: 0,
+            file,
+            loaded_at: SystemTime::now(),
+            warnings: Vec::new(),
+            history: History::default(),
+            file_time: None,
+            available: false,
+        }
+    }
+
+    /// False for a zone that should be served and cannot be; it has no records, and questions for it fail.
+    pub fn is_available(&self) -> bool {
+        self.available
+    }
+
     pub fn apex(&self) -> &Name {
         &self.apex
     }
@@ -129,6 +173,16 @@ impl Zone {
     /// The SOA of negative answers, made ready.
     pub fn negative_soa(&self) -> Option<&SoaTemplate> {
         self.negative_soa.as_ref()
+    }
+
+    /// What has changed since earlier versions, as far as it is kept.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The zone's SOA.
+    pub fn soa(&self) -> Option<&RrSet> {
+        self.apex_node()?.rrset(Rtype::SOA)
     }
 
     /// The node of the apex, which has SOA and NS.

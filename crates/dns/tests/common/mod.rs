@@ -37,7 +37,7 @@ impl Stage {
     /// Writes a zone file.
     pub fn zone(&self, origin: &str, text: &str) -> Zone {
         let file = self.file(&format!("zone-{origin}"), text);
-        Zone { origin: origin.to_owned(), file }
+        Zone::in_file(origin, file)
     }
 
     pub fn file(&self, name: &str, text: &str) -> PathBuf {

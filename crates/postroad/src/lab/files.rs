@@ -200,7 +200,7 @@ fn config(plan: &Plan, process: &Process) -> Result<Config, String> {
 /// What a name server of the lab answers for; nothing for a resolver.
 fn zones_of(plan: &Plan, process: &Process) -> Vec<Zone> {
     let dir = plan.state.join("dns");
-    let zone = |origin: &str, file: &str| vec![Zone { origin: origin.to_owned(), file: dir.join(file) }];
+    let zone = |origin: &str, file: &str| vec![Zone::in_file(origin, dir.join(file))];
     match process.domain.and_then(|index| plan.domains.get(index)) {
         None if process.ip == plan.root => zone(".", "root.zone"),
         None => zone("test", "test.zone"),
