@@ -420,6 +420,9 @@ impl Engine {
             && let Some(answer) = recursion.resolver.cached(&name, rtype)
         {
             self.counters.cache_hits.increment(1);
+            if answer.is_nearly_over() {
+                recursion.resolver.prefetch(&name, rtype);
+            }
             self.write(&answer, &mut writer, rotation);
             let lifetime = lifetime(&answer, &writer);
             let keep =
@@ -583,7 +586,9 @@ fn refusal(request: &Request<'_>) -> Option<(u16, Option<u16>)> {
 
 /// How long an answer of the resolver may be kept. `None`: not at all.
 fn lifetime(answer: &Answer, writer: &Writer<'_>) -> Option<Lifetime> {
-    let ttls = answer.records.iter().chain(&answer.authority).map(|held| held.ttl);
+    // Not to its very end, so that the resolver hears that it is in use when it is nearly over.
+    let ttls = answer.records.iter().chain(&answer.authority);
+    let ttls = ttls.map(|held| held.ttl.saturating_sub(held.rrset.ttl / 10));
     let seconds = ttls.min().filter(|ttl| *ttl > 0 && answer.rcode != rcode::SERVFAIL && !answer.stale)?;
     let mut places = [0; TTL_PLACES_MAX];
     for (place, known) in places.iter_mut().zip(writer.ttl_places()?) {

@@ -15,6 +15,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Engine, Outcome, Transport};
 
+/// Answers leave when there are so many octets of them, whatever else was asked.
+const LEAVING_OCTETS_MAX: usize = 32 * 1024;
+
 /// Serves a listener until the drain begins; open connections then finish what was asked on them.
 pub async fn serve(listener: Listener, engine: Arc<Engine>, gate: Gate, idle: Duration, drain: Drain) {
     let sessions = drain.clone();
@@ -36,6 +39,8 @@ async fn session(conn: Conn, engine: &Engine, idle: Duration, drain: &Drain) -> 
     let (mut from, mut to) = tokio::io::split(conn);
     let mut received = BytesMut::with_capacity(1024);
     let mut response = Vec::with_capacity(1024);
+    // Answers to questions that came together leave together.
+    let mut leaving = Vec::new();
     let mut waiting = FuturesUnordered::new();
     let mut deadline = Instant::now() + idle;
     let mut asks = true;
@@ -44,18 +49,25 @@ async fn session(conn: Conn, engine: &Engine, idle: Duration, drain: &Drain) -> 
             let Some(request) = next_message(&mut received) else { break };
             deadline = Instant::now() + idle;
             match engine.answer(&request, client, Transport::Tcp, &mut response) {
-                Outcome::Reply(_) => send(&mut to, &response, idle).await?,
+                Outcome::Reply(_) => {
+                    frame(&response, &mut leaving)?;
+                    if leaving.len() >= LEAVING_OCTETS_MAX {
+                        send(&mut to, &mut leaving, idle).await?;
+                    }
+                }
                 Outcome::Later(pending) => waiting.push(engine.complete(pending)),
                 Outcome::Stream(mut stream) => {
                     while stream.next(&mut response).map_err(io::Error::other)? {
-                        send(&mut to, &response, idle).await?;
+                        frame(&response, &mut leaving)?;
+                        send(&mut to, &mut leaving, idle).await?;
                     }
                     deadline = Instant::now() + idle;
                 }
                 // What sends responses or less than a header is no client.
-                Outcome::Drop => return Ok(()),
+                Outcome::Drop => return send(&mut to, &mut leaving, idle).await,
             }
         }
+        send(&mut to, &mut leaving, idle).await?;
         if !asks && waiting.is_empty() {
             return to.shutdown().await;
         }
@@ -65,7 +77,8 @@ async fn session(conn: Conn, engine: &Engine, idle: Duration, drain: &Drain) -> 
             }
             Some(response) = waiting.next(), if !waiting.is_empty() => {
                 if let Some(response) = response {
-                    send(&mut to, &response, idle).await?;
+                    frame(&response, &mut leaving)?;
+                    send(&mut to, &mut leaving, idle).await?;
                 }
                 deadline = Instant::now() + idle;
             }
@@ -86,9 +99,24 @@ fn next_message(received: &mut BytesMut) -> Option<BytesMut> {
     Some(received.split_to(length))
 }
 
-/// A client that does not read its answers is given up.
-async fn send(to: &mut (impl AsyncWriteExt + Unpin), response: &[u8], within: Duration) -> io::Result<()> {
+/// Puts a response behind those that leave next.
+fn frame(response: &[u8], leaving: &mut Vec<u8>) -> io::Result<()> {
     let length = u16::try_from(response.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-    let framed = [&length.to_be_bytes(), response].concat();
-    timeout(within, to.write_all(&framed)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    leaving.extend_from_slice(&length.to_be_bytes());
+    leaving.extend_from_slice(response);
+    Ok(())
+}
+
+/// Sends what leaves. A client that does not read its answers is given up.
+async fn send(
+    to: &mut (impl AsyncWriteExt + Unpin),
+    leaving: &mut Vec<u8>,
+    within: Duration,
+) -> io::Result<()> {
+    if leaving.is_empty() {
+        return Ok(());
+    }
+    let sent = timeout(within, to.write_all(leaving)).await;
+    leaving.clear();
+    sent.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

@@ -116,6 +116,17 @@ enum Finish {
     Failed(String),
 }
 
+/// What of the cache a resolution may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Answers and delegations.
+    Known,
+    /// Delegations: the answer is asked for again before its time is over.
+    NewAnswer,
+    /// Nothing: it begins at the root.
+    FromTheRoot,
+}
+
 /// A resolution under way.
 #[derive(Debug)]
 pub struct Iteration {
@@ -124,16 +135,17 @@ pub struct Iteration {
     pending: Option<Ask>,
     /// The question to ask next, because the same server shall be asked in another way.
     again: Option<Ask>,
-    refresh: bool,
+    /// Of the name that was asked for; the addresses of name servers are used as they are known.
+    freshness: Freshness,
     asks: usize,
     steps: Vec<Step>,
 }
 
 impl Iteration {
-    /// Starts to look for `rtype` records of `name`; with `refresh` from the root, whatever the cache holds.
-    pub fn new(name: Name, rtype: Rtype, refresh: bool) -> Self {
+    /// Starts to look for `rtype` records of `name`.
+    pub fn new(name: Name, rtype: Rtype, freshness: Freshness) -> Self {
         let goal = Goal { name, rtype, records: Vec::new(), round: None, referrals: 0 };
-        Self { goals: vec![goal], pending: None, again: None, refresh, asks: 0, steps: Vec::new() }
+        Self { goals: vec![goal], pending: None, again: None, freshness, asks: 0, steps: Vec::new() }
     }
 
     /// What was done so far.
@@ -148,7 +160,7 @@ impl Iteration {
                 return self.ask(ask);
             }
             let depth = self.goals.len();
-            let fresh = self.refresh && depth == 1;
+            let fresh = if depth == 1 { self.freshness } else { Freshness::Known };
             let Some(goal) = self.goals.last_mut() else {
                 return Action::Done(Answer::failed("nothing to look for"));
             };
@@ -483,17 +495,17 @@ enum Known {
 }
 
 /// What our own zones or the cache know about a goal.
-fn known(goal: &Goal, fresh: bool, context: Context<'_>) -> Option<(Source, Known)> {
+fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source, Known)> {
     if let Some(reply) = local::look_up(context.zones, &goal.name, goal.rtype) {
         return match reply {
             // A deeper delegation may be known.
-            Reply::Referral(_) if !fresh => {
+            Reply::Referral(_) if fresh == Freshness::Known => {
                 cached(goal, context).or(Some((Source::Zone, Known::Reply(reply))))
             }
             reply => Some((Source::Zone, Known::Reply(reply))),
         };
     }
-    if fresh { None } else { cached(goal, context) }
+    if fresh == Freshness::Known { cached(goal, context) } else { None }
 }
 
 fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
@@ -501,9 +513,11 @@ fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
 }
 
 /// The delegation that a goal starts at. DS records are the upper side's of a zone cut (RFC 4035 section 3.1.4.1).
-fn start(goal: &Goal, fresh: bool, context: Context<'_>) -> Arc<Delegation> {
+fn start(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Arc<Delegation> {
     let from = if goal.rtype == Rtype::DS { goal.name.parent() } else { Some(goal.name.clone()) };
-    let cached = from.filter(|_| !fresh).and_then(|name| context.cache.delegation(&name, context.now));
+    let cached = from
+        .filter(|_| fresh != Freshness::FromTheRoot)
+        .and_then(|name| context.cache.delegation(&name, context.now));
     cached.unwrap_or_else(|| context.root.clone())
 }
 

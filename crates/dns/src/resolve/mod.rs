@@ -31,7 +31,7 @@ use crate::serve::rcode;
 use crate::wire::{Name, RrSetBuilder, Rtype};
 use crate::zone::Zones;
 use cache::{Cache, Entry, TtlBounds};
-use iterate::{Action, Context, Iteration, Rules};
+use iterate::{Action, Context, Freshness, Iteration, Rules};
 use servers::Servers;
 use upstream::Upstream;
 
@@ -74,6 +74,7 @@ pub struct Resolver {
     servers: Servers,
     flights: Mutex<HashMap<(Name, Rtype), Flight>>,
     permits: Arc<Semaphore>,
+    concurrency_max: usize,
 }
 
 impl Resolver {
@@ -90,6 +91,7 @@ impl Resolver {
             servers: Servers::default(),
             flights: Mutex::default(),
             permits: Arc::new(Semaphore::new(parts.concurrency_max)),
+            concurrency_max: parts.concurrency_max,
         }
     }
 
@@ -157,45 +159,14 @@ impl Resolver {
             return Arc::new(self.explain_cached(name, rtype, answer, started));
         }
         counter!("postroad_dns_cache_misses_total").increment(1);
-        let key = (name.clone(), rtype);
-        let mut flight = {
-            let mut flights = self.flights();
-            match flights.get(&key).filter(|_| !refresh) {
-                Some(flight) => flight.clone(),
-                None => {
-                    let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-                        counter!("postroad_dns_overload_total").increment(1);
-                        return Arc::new(explain_failed("too many questions are being worked on", started));
-                    };
-                    let (sender, receiver) = watch::channel(None);
-                    if !refresh {
-                        flights.insert(key.clone(), receiver.clone());
-                    }
-                    let this = Arc::clone(self);
-                    let work = async move {
-                        let explained = Arc::new(this.run(key.0.clone(), rtype, refresh).await);
-                        if !refresh {
-                            this.flights().remove(&key);
-                        }
-                        sender.send_replace(Some(explained));
-                        drop(permit);
-                    };
-                    tokio::spawn(work.in_current_span());
-                    receiver
-                }
-            }
-        };
+        let freshness = if refresh { Freshness::FromTheRoot } else { Freshness::Known };
         let older = if refresh { None } else { self.gathered(name, rtype, self.clock.monotonic(), true) };
-        let landing = flight.wait_for(Option::is_some);
-        let landed = match &older {
-            // Who waits longer than this has mostly given up (RFC 8767 section 5); the work goes on.
-            Some(_) => timeout(STALE_AFTER, landing).await,
-            None => Ok(landing.await),
-        };
-        let explained = match landed.map(|landed| landed.map(|explained| explained.clone())) {
-            Ok(Ok(Some(explained))) => explained,
-            Ok(_) => Arc::new(explain_failed("the resolution was broken off", started)),
-            Err(_) => Arc::new(explain_failed("no answer yet", started)),
+        let explained = match self.flight(name, rtype, freshness) {
+            Some(flight) => self.landed(flight, older.is_some(), started).await,
+            None => {
+                counter!("postroad_dns_overload_total").increment(1);
+                Arc::new(explain_failed("too many questions are being worked on", started))
+            }
         };
         match older.filter(|_| explained.answer.failure.is_some()) {
             Some(answer) => {
@@ -208,13 +179,62 @@ impl Resolver {
         }
     }
 
+    /// What a resolution ends with, or that it takes too long for somebody who can have an older answer.
+    async fn landed(&self, mut flight: Flight, has_older: bool, started: Instant) -> Arc<Explained> {
+        let landing = flight.wait_for(Option::is_some);
+        // Who waits longer than this has mostly given up (RFC 8767 section 5); the work goes on.
+        let landed = if has_older { timeout(STALE_AFTER, landing).await } else { Ok(landing.await) };
+        match landed.map(|landed| landed.map(|explained| explained.clone())) {
+            Ok(Ok(Some(explained))) => explained,
+            Ok(_) => Arc::new(explain_failed("the resolution was broken off", started)),
+            Err(_) => Arc::new(explain_failed("no answer yet", started)),
+        }
+    }
+
+    /// The resolution that is under way for a question, or a new one. `None`: too many are.
+    fn flight(self: &Arc<Self>, name: &Name, rtype: Rtype, freshness: Freshness) -> Option<Flight> {
+        // What somebody wants from the root on is nobody else's answer.
+        let shared = freshness != Freshness::FromTheRoot;
+        let key = (name.clone(), rtype);
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get(&key).filter(|_| shared) {
+            return Some(flight.clone());
+        }
+        let permit = self.permits.clone().try_acquire_owned().ok()?;
+        let (sender, receiver) = watch::channel(None);
+        if shared {
+            flights.insert(key.clone(), receiver.clone());
+        }
+        let this = Arc::clone(self);
+        let work = async move {
+            let explained = Arc::new(this.run(key.0.clone(), rtype, freshness).await);
+            if shared {
+                this.flights().remove(&key);
+            }
+            sender.send_replace(Some(explained));
+            drop(permit);
+        };
+        tokio::spawn(work.in_current_span());
+        Some(receiver)
+    }
+
+    /// Asks again for an answer that is in use and whose time is nearly over, so that the next client need not wait for
+    /// it. Not while there is much else to do.
+    pub fn prefetch(self: &Arc<Self>, name: &Name, rtype: Rtype) {
+        if self.permits.available_permits() > self.concurrency_max / 2
+            && self.flight(name, rtype, Freshness::NewAnswer).is_some()
+        {
+            counter!("postroad_dns_prefetches_total").increment(1);
+        }
+    }
+
     fn flights(&self) -> MutexGuard<'_, HashMap<(Name, Rtype), Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, name: Name, rtype: Rtype, refresh: bool) -> Explained {
+    async fn run(&self, name: Name, rtype: Rtype, freshness: Freshness) -> Explained {
         let started = Instant::now();
-        let mut iteration = Iteration::new(name.clone(), rtype, refresh);
+        let mut iteration = Iteration::new(name.clone(), rtype, freshness);
         let answer = match timeout(self.resolve_timeout, self.drive(&mut iteration)).await {
             Ok(answer) => answer,
             Err(Elapsed { .. }) => {

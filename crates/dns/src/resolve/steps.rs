@@ -114,6 +114,11 @@ impl Answer {
         }
     }
 
+    /// Whether one of its records has less than a tenth of its time left: time to ask again, if it is in use.
+    pub fn is_nearly_over(&self) -> bool {
+        !self.stale && self.records.iter().any(|held| held.age.is_some() && held.ttl <= held.rrset.ttl / 10)
+    }
+
     /// Age of the oldest record that came from the cache; `None` when all was fetched.
     pub fn age(&self) -> Option<Duration> {
         self.records.iter().chain(&self.authority).filter_map(|held| held.age).max()

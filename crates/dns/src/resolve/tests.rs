@@ -348,6 +348,26 @@ async fn failures_are_remembered_for_a_short_time() {
 }
 
 #[tokio::test]
+async fn what_is_in_use_is_asked_for_again_before_its_time_is_over() {
+    let scene = scene();
+    assert!(scene.ask("alpha.test", Rtype::MX).await.starts_with("NOERROR"));
+    scene.asked();
+    let name: Name = "alpha.test".parse().unwrap();
+    let left = |scene: &Scene| scene.resolver.cached(&name, Rtype::MX).map(|answer| answer.records[0].ttl);
+    scene.clock.advance(Duration::from_secs(53));
+    assert!(!scene.resolver.cached(&name, Rtype::MX).unwrap().is_nearly_over());
+    scene.clock.advance(Duration::from_secs(1));
+    assert!(scene.resolver.cached(&name, Rtype::MX).unwrap().is_nearly_over());
+    scene.resolver.prefetch(&name, Rtype::MX);
+    scene.resolver.prefetch(&name, Rtype::MX);
+    while left(&scene) == Some(6) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(left(&scene), Some(60));
+    assert_eq!(scene.asked().len(), 1, "once, and at its own server");
+}
+
+#[tokio::test]
 async fn an_older_answer_is_better_than_none() {
     let scene = scene_with_stale(Zones::default(), Duration::from_secs(600), |_| {});
     assert!(scene.ask("alpha.test", Rtype::MX).await.starts_with("NOERROR"));
