@@ -89,6 +89,7 @@ async fn engine() -> Arc<Engine> {
         resolve_timeout: Duration::from_secs(5),
         concurrency_max: 1000,
         zones: zones.clone(),
+        special: Zones::default(),
         upstream: Arc::new(Everything),
         clock: Arc::new(SystemClock::new()),
     }));

@@ -20,7 +20,7 @@ use crate::front::{self, Bound, Engine, Recursion};
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
 use crate::resolve::upstream::Network;
-use crate::resolve::{Delegation, Parts, Resolver};
+use crate::resolve::{Delegation, Parts, Resolver, special};
 use crate::serve::Rotation;
 use crate::transfer::Followers;
 use crate::wire::{Name, NameError};
@@ -201,6 +201,7 @@ fn resolver(
         resolve_timeout: config.resolve_timeout,
         concurrency_max: config.concurrency_max,
         zones: hosted.zones(),
+        special: special::zones(config.root_hints.is_none()),
         upstream: Arc::new(network),
         clock,
     }))))

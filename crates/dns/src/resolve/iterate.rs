@@ -42,6 +42,8 @@ pub struct Context<'a> {
     pub cache: &'a Cache,
     pub servers: &'a Servers,
     pub zones: &'a Zones,
+    /// Names that are answered here though they are nobody's.
+    pub special: &'a Zones,
     pub root: &'a Arc<Delegation>,
     pub rules: &'a Rules,
     /// Time since some beginning.
@@ -504,6 +506,9 @@ fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source,
             }
             reply => Some((Source::Zone, Known::Reply(reply))),
         };
+    }
+    if let Some(reply) = local::look_up(context.special, &goal.name, goal.rtype) {
+        return Some((Source::Zone, Known::Reply(reply)));
     }
     if fresh == Freshness::Known { cached(goal, context) } else { None }
 }

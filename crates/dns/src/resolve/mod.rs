@@ -10,6 +10,7 @@ pub mod iterate;
 mod local;
 mod reply;
 pub mod servers;
+pub mod special;
 mod steps;
 pub mod upstream;
 
@@ -54,6 +55,8 @@ pub struct Parts {
     pub concurrency_max: usize,
     /// Our own zones: what they hold is not asked elsewhere.
     pub zones: Arc<ArcSwap<Zones>>,
+    /// Names that are answered here though they are nobody's ([`special`]).
+    pub special: Zones,
     pub upstream: Arc<dyn Upstream>,
     pub clock: Arc<dyn Clock>,
 }
@@ -67,6 +70,7 @@ pub struct Resolver {
     rules: Rules,
     resolve_timeout: Duration,
     zones: Arc<ArcSwap<Zones>>,
+    special: Zones,
     upstream: Arc<dyn Upstream>,
     clock: Arc<dyn Clock>,
     cache: Cache,
@@ -84,6 +88,7 @@ impl Resolver {
             rules: parts.rules,
             resolve_timeout: parts.resolve_timeout,
             zones: parts.zones,
+            special: parts.special,
             upstream: parts.upstream,
             clock: parts.clock,
             cache: Cache::new(parts.cache_octets, parts.ttl_bounds),
@@ -274,6 +279,7 @@ impl Resolver {
             cache: &self.cache,
             servers: &self.servers,
             zones,
+            special: &self.special,
             root: &self.root,
             rules: &self.rules,
             now: self.clock.monotonic(),

@@ -148,6 +148,7 @@ fn scene_with_stale(own: Zones, stale: Duration, rules: impl FnOnce(&mut Rules))
         resolve_timeout: Duration::from_secs(5),
         concurrency_max: 8,
         zones: Arc::new(ArcSwap::from_pointee(own)),
+        special: special::zones(false),
         upstream: internet.clone(),
         clock: Arc::new(clock.clone()),
     }));
