@@ -124,6 +124,11 @@ pub struct Recursion {
     pub source: Vec<std::net::IpAddr>,
     /// Networks whose addresses are never asked, however they are delegated to: `["10.0.0.0/8"]`.
     pub deny_servers: Vec<IpNet>,
+    /// Networks whose addresses are taken out of answers that come from others, so that a stranger's name never leads
+    /// inside: `["10.0.0.0/8", "192.168.0.0/16"]`.
+    pub private_addresses: Vec<IpNet>,
+    /// Domains that may have such addresses all the same.
+    pub private_names: Vec<String>,
     /// Bound of the cache in memory.
     #[serde(with = "size")]
     pub cache_bytes: u64,
@@ -157,6 +162,8 @@ impl Default for Recursion {
             upstream_port: 53,
             source: Vec::new(),
             deny_servers: Vec::new(),
+            private_addresses: Vec::new(),
+            private_names: Vec::new(),
             cache_bytes: 64 << 20,
             max_ttl: Duration::from_secs(86_400),
             min_ttl: Duration::ZERO,

@@ -74,6 +74,8 @@ async fn engine() -> Arc<Engine> {
         rules: Rules {
             port: 53,
             deny_servers: Vec::new(),
+            private: Vec::new(),
+            private_names: Vec::new(),
             ipv4: true,
             ipv6: false,
             query_timeout: Duration::from_secs(1),

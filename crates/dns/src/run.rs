@@ -50,6 +50,8 @@ pub enum DnsError {
     HintsFile { file: PathBuf, error: std::io::Error },
     #[error("[dns.recursion] root_hints cannot be used:\n{0}")]
     Hints(ZoneErrors),
+    #[error("[dns.recursion] private_names: \"{name}\" is no domain name: {error}")]
+    PrivateName { name: String, error: NameError },
     #[error("{0}")]
     Bind(#[from] BindError),
     #[error("{0}")]
@@ -183,6 +185,8 @@ fn resolver(
     let rules = Rules {
         port: config.upstream_port,
         deny_servers,
+        private: config.private_addresses.clone(),
+        private_names: private_names(config)?,
         ipv4: true,
         ipv6: network.has_ipv6() || config.source.iter().any(IpAddr::is_ipv6),
         query_timeout: config.query_timeout,
@@ -205,6 +209,12 @@ fn resolver(
         upstream: Arc::new(network),
         clock,
     }))))
+}
+
+fn private_names(config: &postroad_config::Recursion) -> Result<Vec<Name>, DnsError> {
+    let name =
+        |text: &String| text.parse().map_err(|error| DnsError::PrivateName { name: text.clone(), error });
+    config.private_names.iter().map(name).collect()
 }
 
 async fn tidy(resolver: Arc<Resolver>, clock: Arc<dyn Clock>, drain: Drain) {

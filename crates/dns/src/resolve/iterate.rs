@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::Message;
-use ipnet::IpNet;
 use postroad_types::limits::{
     DNS_ALIAS_STEPS_MAX, DNS_ASKS_PER_QUESTION_MAX, DNS_ASKS_PER_ZONE_MAX, DNS_GLUELESS_PER_ZONE_MAX,
     DNS_LOOKUP_DEPTH_MAX, DNS_REFERRALS_MAX,
@@ -27,7 +26,8 @@ use postroad_types::limits::{
 
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
-use super::reply::{self, Owned, Reply, useless};
+use super::reply::{self, Owned, Reply};
+pub use super::rules::Rules;
 use super::servers::Servers;
 use super::steps::{Answer, Held, Source, Step};
 use super::upstream::{Ask, AskError};
@@ -48,27 +48,6 @@ pub struct Context<'a> {
     pub rules: &'a Rules,
     /// Time since some beginning.
     pub now: Duration,
-}
-
-/// Settings that the machine follows.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Port that servers are asked on.
-    pub port: u16,
-    /// Networks whose addresses are never asked.
-    pub deny_servers: Vec<IpNet>,
-    pub ipv4: bool,
-    pub ipv6: bool,
-    /// The longest that one question to one server may take.
-    pub query_timeout: Duration,
-    pub max_ttl: Duration,
-}
-
-impl Rules {
-    fn allows(&self, address: IpAddr) -> bool {
-        let family = if address.is_ipv4() { self.ipv4 } else { self.ipv6 };
-        family && !useless(address) && !self.deny_servers.iter().any(|network| network.contains(&address))
-    }
 }
 
 /// What to do next.
@@ -269,7 +248,7 @@ impl Iteration {
         let ip = ask.server.ip();
         let reply = outcome.map(|message| {
             context.servers.answered(ip, took);
-            reply::read(&message, &ask.name, ask.rtype, &zone)
+            context.rules.without_private(reply::read(&message, &ask.name, ask.rtype, &zone))
         });
         let source = if ask.tcp { Source::Tcp(ask.server) } else { Source::Udp(ask.server) };
         let described = match &reply {

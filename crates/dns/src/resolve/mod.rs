@@ -9,6 +9,7 @@ mod delegation;
 pub mod iterate;
 mod local;
 mod reply;
+mod rules;
 pub mod servers;
 pub mod special;
 mod steps;

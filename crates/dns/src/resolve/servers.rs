@@ -3,7 +3,8 @@
 //!
 //! The times follow RFC 6298 (smoothed round trip and its variation). A server that did not answer is tried last
 //! for a while, longer with every silence, so that one dead server of two costs its short timeout once and then
-//! nothing.
+//! nothing. And where servers of one address family are silent one after the other, those that were never asked come
+//! after the other family's: many machines have IPv6 addresses that lead nowhere.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,6 +26,11 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(5);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Short: a server that was just told of the zone refuses until it has loaded it.
 const LAME_FOR: Duration = Duration::from_secs(60);
+/// Servers of a family that never answered, one after the other, until the family is doubted.
+const FAMILY_SILENCES: u32 = 3;
+const FAMILY_DOUBTED_FOR: Duration = Duration::from_secs(300);
+/// Taken for a server that was never asked while its family is doubted.
+const DOUBTED_RTT: Duration = Duration::from_millis(1000);
 const NO_EDNS_FOR: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Default)]
@@ -37,6 +43,32 @@ struct Server {
     lame: HashMap<Name, Duration>,
 }
 
+/// IPv4 or IPv6.
+#[derive(Debug, Default)]
+struct Family {
+    silences: u32,
+    doubted_until: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    servers: HashMap<IpAddr, Server>,
+    families: [Family; 2],
+}
+
+impl Memory {
+    fn family(&mut self, address: IpAddr) -> &mut Family {
+        let [v4, v6] = &mut self.families;
+        if address.is_ipv4() { v4 } else { v6 }
+    }
+
+    /// What is taken for the round trip of a server that has not answered yet.
+    fn unknown_rtt(&mut self, address: IpAddr, now: Duration) -> Duration {
+        let doubted = self.family(address).doubted_until.is_some_and(|until| until > now);
+        if doubted { DOUBTED_RTT } else { UNKNOWN_RTT }
+    }
+}
+
 /// How much a server is worth asking; less is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
@@ -46,15 +78,15 @@ pub struct Rank {
 
 /// The memory of all servers.
 #[derive(Debug, Default)]
-pub struct Servers(Mutex<HashMap<IpAddr, Server>>);
+pub struct Servers(Mutex<Memory>);
 
 impl Servers {
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Server>> {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, address: IpAddr, change: impl FnOnce(&mut Server)) {
-        let mut servers = self.lock();
+        let servers = &mut self.lock().servers;
         if servers.len() >= SERVERS_MAX && !servers.contains_key(&address) {
             servers.clear();
         }
@@ -64,22 +96,23 @@ impl Servers {
     /// The rank of a server for a zone; `None` when it is lame for it. `chance` from 0 to 255 spreads servers that
     /// are about as fast, so that each is measured again now and then.
     pub fn rank(&self, address: IpAddr, zone: &Name, chance: u8, now: Duration) -> Option<Rank> {
-        let servers = self.lock();
-        let Some(server) = servers.get(&address) else {
-            return Some(Rank { down: false, rtt: jittered(UNKNOWN_RTT, chance) });
+        let mut memory = self.lock();
+        let unknown = memory.unknown_rtt(address, now);
+        let Some(server) = memory.servers.get(&address) else {
+            return Some(Rank { down: false, rtt: jittered(unknown, chance) });
         };
         if server.lame.get(zone).is_some_and(|until| *until > now) {
             return None;
         }
         let down = server.down_until.is_some_and(|until| until > now);
-        let rtt = server.rtt.map_or(UNKNOWN_RTT, |(rtt, _)| rtt);
+        let rtt = server.rtt.map_or(unknown, |(rtt, _)| rtt);
         Some(Rank { down, rtt: jittered(rtt, chance) })
     }
 
     /// How long to wait for an answer: from what is known, doubled with every try.
     pub fn timeout(&self, address: IpAddr, tries: u32, most: Duration) -> Duration {
-        let servers = self.lock();
-        let rtt = servers.get(&address).and_then(|server| server.rtt);
+        let memory = self.lock();
+        let rtt = memory.servers.get(&address).and_then(|server| server.rtt);
         let first =
             rtt.map_or(UNKNOWN_TIMEOUT, |(rtt, variation)| (rtt * 2 + variation * 4).max(TIMEOUT_MIN));
         first.saturating_mul(1 << tries.min(8)).min(most)
@@ -87,6 +120,7 @@ impl Servers {
 
     /// It answered, whatever it said.
     pub fn answered(&self, address: IpAddr, took: Duration) {
+        *self.lock().family(address) = Family::default();
         self.change(address, |server| {
             server.silences = 0;
             server.down_until = None;
@@ -99,11 +133,21 @@ impl Servers {
 
     /// It did not answer, or could not be reached.
     pub fn silent(&self, address: IpAddr, now: Duration) {
+        let mut never_answered = false;
         self.change(address, |server| {
+            never_answered = server.rtt.is_none();
             let backoff = BACKOFF_FIRST.saturating_mul(1 << server.silences.min(16)).min(BACKOFF_MAX);
             server.silences = server.silences.saturating_add(1);
             server.down_until = Some(now + backoff);
         });
+        if never_answered {
+            let mut memory = self.lock();
+            let family = memory.family(address);
+            family.silences = family.silences.saturating_add(1);
+            if family.silences >= FAMILY_SILENCES {
+                family.doubted_until = Some(now + FAMILY_DOUBTED_FOR);
+            }
+        }
     }
 
     /// It does not serve this zone.
@@ -125,14 +169,14 @@ impl Servers {
     }
 
     pub fn takes_edns(&self, address: IpAddr, now: Duration) -> bool {
-        let servers = self.lock();
-        let until = servers.get(&address).and_then(|server| server.no_edns_until);
+        let memory = self.lock();
+        let until = memory.servers.get(&address).and_then(|server| server.no_edns_until);
         until.is_none_or(|until| until <= now)
     }
 
     /// Forgets everything.
     pub fn forget(&self) {
-        self.lock().clear();
+        *self.lock() = Memory::default();
     }
 }
 
@@ -158,6 +202,27 @@ mod tests {
         assert!(rank(slow, now + Duration::from_secs(6)) < rank(dead, now + Duration::from_secs(6)));
         servers.answered(dead, Duration::from_millis(1));
         assert!(rank(dead, now) < rank(slow, now));
+    }
+
+    #[test]
+    fn a_family_that_leads_nowhere_is_asked_after_the_other() {
+        let (servers, now) = (Servers::default(), Duration::from_secs(1000));
+        let (zone, v4) = (Name::root(), IpAddr::from([192, 0, 2, 1]));
+        let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+        let rank = |address, chance, at| servers.rank(address, &zone, chance, at).unwrap();
+        for last in 0..3 {
+            assert_eq!(rank(v6(9), 0, now), rank(v4, 0, now), "as good as any after {last} silences");
+            servers.silent(v6(last), now);
+        }
+        assert!(rank(v6(9), 0, now) > rank(v4, 255, now));
+        assert_eq!(rank(v6(9), 0, now + FAMILY_DOUBTED_FOR), rank(v4, 0, now), "it is tried again");
+        servers.answered(v6(1), Duration::from_millis(20));
+        assert_eq!(rank(v6(9), 0, now), rank(v4, 0, now));
+        // Servers that are known to answer say nothing against their family when they are down.
+        for _ in 0..9 {
+            servers.silent(v6(1), now);
+        }
+        assert_eq!(rank(v6(9), 0, now), rank(v4, 0, now));
     }
 
     #[test]

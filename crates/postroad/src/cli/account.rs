@@ -213,9 +213,7 @@ async fn delegate(
             (true, true) => format!("{account} may send as {send_as}"),
             (true, false) => format!("{account} may already send as {send_as}"),
             (false, true) => {
-                format!(
-                    "{account} may no longer send as {send_as}; what the mta remembers of it ends within a minute"
-                )
+                format!("{account} may no longer send as {send_as}; the mta forgets it within seconds")
             }
             (false, false) => format!("{account} had no such delegation"),
         }
