@@ -10,6 +10,7 @@
 
 mod bind;
 mod cookie;
+mod counters;
 mod hickory;
 mod limit;
 mod packets;
@@ -25,7 +26,6 @@ use arc_swap::ArcSwap;
 pub use bind::{Bound, bind_all};
 pub use hickory::HickoryHandler;
 use ipnet::IpNet;
-use metrics::{Counter, counter};
 pub use packets::{Keep, Lifetime, Packets, Probe};
 use postroad_service::{Clock, SystemClock};
 use postroad_types::limits::{DNS_NSID_OCTETS_MAX, DNS_UDP_OCTETS_MAX, DNS_UDP_OCTETS_PLAIN};
@@ -45,6 +45,7 @@ use crate::wire::{
 };
 use crate::zone::{Hosted, Zones};
 use cookie::Cookies;
+use counters::Counters;
 use limit::{Allowance, RateLimit};
 
 const CLASS_IN: u16 = 1;
@@ -144,42 +145,6 @@ pub struct Engine {
     streams: Streams,
     clock: Arc<dyn Clock>,
     counters: Counters,
-}
-
-/// Handles of the counters, so that counting costs one addition.
-#[derive(Debug)]
-struct Counters {
-    udp: Vec<Counter>,
-    tcp: Vec<Counter>,
-    cache_hits: Counter,
-    dropped: Counter,
-    limited: Counter,
-}
-
-const RCODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
-
-impl Counters {
-    fn new() -> Self {
-        let by_rcode = |transport: &'static str| {
-            let counter =
-                |rcode| counter!("postroad_dns_queries_total", "transport" => transport, "rcode" => rcode);
-            RCODES.iter().map(|rcode| counter(*rcode)).collect()
-        };
-        Self {
-            udp: by_rcode("udp"),
-            tcp: by_rcode("tcp"),
-            cache_hits: counter!("postroad_dns_cache_hits_total"),
-            dropped: counter!("postroad_dns_dropped_total"),
-            limited: counter!("postroad_dns_rate_limited_total"),
-        }
-    }
-
-    fn count(&self, transport: Transport, rcode: u16) {
-        let counters = if transport == Transport::Udp { &self.udp } else { &self.tcp };
-        if let Some(counter) = counters.get(usize::from(rcode).min(RCODES.len() - 1)) {
-            counter.increment(1);
-        }
-    }
 }
 
 impl Engine {
