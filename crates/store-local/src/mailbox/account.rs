@@ -221,6 +221,8 @@ pub struct Writer {
     keywords: HashMap<i64, Keywords>,
     listed: HashMap<i64, Instant>,
     pub folders_seen_at: Option<SystemTime>,
+    /// All folders were listed since the last crash, so that the index knows every delivery key.
+    keys_complete: bool,
     pruned_at: Option<Instant>,
     #[cfg(test)]
     pub abandoned: bool,
@@ -255,6 +257,7 @@ impl Writer {
             keywords: HashMap::new(),
             listed: HashMap::new(),
             folders_seen_at: None,
+            keys_complete: false,
             pruned_at: None,
             #[cfg(test)]
             abandoned: false,
@@ -280,6 +283,22 @@ impl Writer {
         if messages::has_delivered_before(self.db()?, before)? {
             self.index()?.commit(|db| messages::prune_delivered(db, before))?;
         }
+        Ok(())
+    }
+
+    /// To be called before a delivery key counts as unknown: a large mail's file may have come into its place
+    /// right before a crash, and its key stands in its name alone.
+    pub fn complete_keys(&mut self) -> Result<(), StoreError> {
+        if self.keys_complete {
+            return Ok(());
+        }
+        for row in index::folders(self.db()?)? {
+            let unlisted = row.change_times() == ChangeTimes::default();
+            if unlisted && self.folder_path(&row).join("cur").is_dir() {
+                sync::messages(self, row)?;
+            }
+        }
+        self.keys_complete = true;
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use postroad_store::mailbox::{
 };
 use postroad_types::{AccountId, TraceId};
 
+use super::deliver::JOURNAL_OCTETS_MAX;
 use super::{LocalMailboxes, Options, tests};
 use crate::journal;
 
@@ -100,6 +101,14 @@ impl Scene {
         self.store.store(ALICE, new, &Octets(Bytes::from(format!("Subject: {key}\r\n\r\n")))).await
     }
 
+    /// Too large for the journal: it is flushed on its own.
+    async fn deliver_large(&self, key: &str) -> Result<Stored, StoreError> {
+        let new = NewMail { key: Some(key.to_owned()), ..mail("INBOX") };
+        let filler = "z".repeat(usize::try_from(JOURNAL_OCTETS_MAX).unwrap());
+        let body = Octets(Bytes::from(format!("Subject: {key}\r\n\r\n{filler}")));
+        self.store.store(ALICE, new, &body).await
+    }
+
     async fn infos(&self) -> Vec<MessageInfo> {
         self.store.infos(ALICE, &name("INBOX"), 0, &ALL).await.unwrap()
     }
@@ -163,6 +172,25 @@ async fn killed_at_any_step_of_a_delivery_a_repeat_gives_one_message() {
         assert_eq!(scene.subjects().await, expected, "{step:?}");
         let three = scene.deliver("three").await.unwrap();
         assert!(three.uid > again.uid && three.uid_validity == first.uid_validity);
+        assert_eq!(fs::read_dir(scene.home().join("tmp")).unwrap().count(), 0, "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn killed_at_any_step_of_a_large_delivery_a_repeat_gives_one_message() {
+    for step in [Step::Journalled, Step::Written, Step::Committed] {
+        let scene = Scene::new().await;
+        scene.store.create_folder(ALICE, &name("Work"), None).await.unwrap();
+        let first = scene.deliver("one").await.unwrap();
+        scene.dies_at(step).await;
+        scene.deliver_large("two").await.unwrap_err();
+        let scene = scene.killed().await;
+        let again = scene.deliver_large("two").await.unwrap();
+        // Before its file has its name, a large mail is nowhere.
+        assert_eq!(again.duplicate, step != Step::Journalled, "{step:?}: {again:?}");
+        assert!(again.uid > first.uid, "{step:?}: {again:?}");
+        assert_eq!(scene.infos().await.len(), 2, "{step:?}");
+        assert!(scene.deliver_large("two").await.unwrap().duplicate);
         assert_eq!(fs::read_dir(scene.home().join("tmp")).unwrap().count(), 0, "{step:?}");
     }
 }

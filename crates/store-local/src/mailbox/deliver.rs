@@ -246,7 +246,11 @@ impl Batch {
         }
         match self.numbered(w, &item) {
             Err(error) => tell(item.answer, Err(error)),
-            Ok(Numbered::Duplicate(stored)) => tell(item.answer, Ok(stored)),
+            Ok(Numbered::Duplicate(stored)) => {
+                // Whoever hears the answer finds nothing in tmp/.
+                drop(item.content);
+                tell(item.answer, Ok(stored));
+            }
             Ok(Numbered::New { message, letters, stored }) => {
                 if let Some(key) = item.key {
                     self.keys.insert(key, self.planned.len());
@@ -267,10 +271,11 @@ impl Batch {
     }
 
     fn numbered(&mut self, w: &mut Writer, item: &Item) -> Result<Numbered, StoreError> {
-        if let Some(key) = &item.key
-            && let Some((uid_validity, uid)) = messages::delivered(w.db()?, key)?
-        {
-            return Ok(Numbered::Duplicate(Stored { uid, uid_validity, duplicate: true }));
+        if let Some(key) = &item.key {
+            w.complete_keys()?;
+            if let Some((uid_validity, uid)) = messages::delivered(w.db()?, key)? {
+                return Ok(Numbered::Duplicate(Stored { uid, uid_validity, duplicate: true }));
+            }
         }
         let size_octets = match &item.content {
             Content::Octets(body) => (item.mail.prefix.len() + body.len()) as u64,
