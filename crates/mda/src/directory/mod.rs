@@ -56,26 +56,25 @@ impl Service {
         if !account.enabled {
             return Ok(false);
         }
-        let delegated = context.directory.delegations(account.id).await.map_err(status)?;
-        let delegated: Vec<AddressKey> = delegated.iter().map(AddressKey::of).collect();
         let own_key = AddressKey::of(&account.address);
         let own = async |candidate: &Address| {
-            if delegated.contains(&AddressKey::of(candidate)) {
-                return Ok(true);
-            }
             Ok::<_, Status>(match context.directory.look_up(candidate).await.map_err(status)? {
                 Entry::Account(found) => found.id == account.id,
                 Entry::Alias(alias) => alias.targets.iter().any(|target| AddressKey::of(target) == own_key),
                 Entry::CatchAll(_) | Entry::Unknown | Entry::NotOurs => false,
             })
         };
-        if own(&address).await? {
-            return Ok(true);
+        let base = resolve::split_detail(&address, &context.config.recipient_delimiter).map(|(base, _)| base);
+        let candidates = [Some(&address), base.as_ref()];
+        for candidate in candidates.into_iter().flatten() {
+            if own(candidate).await? {
+                return Ok(true);
+            }
         }
-        match resolve::split_detail(&address, &context.config.recipient_delimiter) {
-            Some((base, _)) => own(&base).await,
-            None => Ok(false),
-        }
+        // Last, as most mail is an account's own.
+        let delegated = context.directory.delegations(account.id).await.map_err(status)?;
+        let delegated: Vec<AddressKey> = delegated.iter().map(AddressKey::of).collect();
+        Ok(candidates.into_iter().flatten().any(|candidate| delegated.contains(&AddressKey::of(candidate))))
     }
 }
 
