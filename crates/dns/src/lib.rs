@@ -12,6 +12,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`dnssec`] | signatures, keys and proofs: octets and arithmetic |
 //! | [`wire`] | octets: names, record sets, zone file words, requests in, responses out |
 //! | [`transfer`] | zones from and to other servers |
 //! | [`tsig`] | messages signed with a shared secret |
@@ -25,6 +26,7 @@
 
 pub mod admin;
 mod agreements;
+pub mod dnssec;
 pub mod front;
 pub mod resolve;
 mod run;

@@ -223,6 +223,8 @@ pub const DNS_RETRY_MISSING_SECONDS_MAX: u64 = 3600;
 pub const DNS_UPDATES_WAITING_MAX: usize = 16;
 /// Messages of a signed response that may come unsigned in a row: RFC 8945 §5.3.1.
 pub const DNS_TSIG_UNSIGNED_MAX: usize = 99;
+/// Octets of an RSA key's modulus that signatures are checked with: 1024 to 4096 bits.
+pub const DNS_RSA_MODULUS_OCTETS: std::ops::RangeInclusive<usize> = 128..=512;
 /// Records kept of one record set that another server sends.
 pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
 

@@ -101,7 +101,7 @@ pub fn fields(rtype: Rtype) -> Option<&'static [Field]> {
 }
 
 /// Takes the octets of one field from the front of `rdata`. `None`: they do not fit the field.
-pub(super) fn take_field(field: Field, rdata: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn take_field(field: Field, rdata: &[u8]) -> Option<(&[u8], &[u8])> {
     match field {
         Field::U8 | Field::Algorithm => rdata.split_at_checked(1),
         Field::U16 | Field::Certificate | Field::Type => rdata.split_at_checked(2),

@@ -42,13 +42,18 @@ pub(super) const CERTIFICATES: &[(&str, u16)] = &[
     ("OID", 254),
 ];
 
+/// The mnemonic of an algorithm.
+pub(crate) fn algorithm_name(number: u8) -> Option<&'static str> {
+    ALGORITHMS.iter().find(|(_, known)| *known == u16::from(number)).map(|(name, _)| *name)
+}
+
 /// The number of a mnemonic, in any case of letters.
 pub(super) fn mnemonic(table: &[(&str, u16)], word: &[u8]) -> Option<u16> {
     table.iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes())).map(|(_, number)| *number)
 }
 
 /// The type bit maps of NSEC, NSEC3 and CSYNC (RFC 4034 section 4.1.2).
-pub(super) fn type_map(types: impl IntoIterator<Item = Rtype>) -> Vec<u8> {
+pub(crate) fn type_map(types: impl IntoIterator<Item = Rtype>) -> Vec<u8> {
     let mut windows: BTreeMap<u8, BTreeSet<u8>> = BTreeMap::new();
     for Rtype(number) in types {
         let [window, bit] = number.to_be_bytes();
@@ -69,7 +74,7 @@ pub(super) fn type_map(types: impl IntoIterator<Item = Rtype>) -> Vec<u8> {
 }
 
 /// The types of such maps; `None` when windows are out of order, empty or longer than they need to be.
-pub(super) fn types_of(mut maps: &[u8]) -> Option<Vec<Rtype>> {
+pub(crate) fn types_of(mut maps: &[u8]) -> Option<Vec<Rtype>> {
     let mut types = Vec::new();
     let mut before = None;
     while let [window, length, rest @ ..] = maps {

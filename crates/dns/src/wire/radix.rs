@@ -49,7 +49,7 @@ pub(crate) fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
 
 const BASE32HEX: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
 
-pub(super) fn push_base32hex(text: &mut String, octets: &[u8]) {
+pub(crate) fn push_base32hex(text: &mut String, octets: &[u8]) {
     for chunk in octets.chunks(5) {
         let bits = chunk.iter().fold(0u64, |bits, octet| (bits << 8) | u64::from(*octet));
         let bits = bits << (8 * (5 - chunk.len()));
@@ -61,7 +61,7 @@ pub(super) fn push_base32hex(text: &mut String, octets: &[u8]) {
     }
 }
 
-pub(super) fn unbase32hex(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unbase32hex(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() * 5 / 8);
     let (mut bits, mut held) = (0u32, 0u32);
     for letter in text {
