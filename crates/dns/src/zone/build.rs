@@ -16,6 +16,7 @@ use super::index::Index;
 use super::parser::{ParsedRecord, Place, ZoneError, ZoneErrors, parse};
 use super::{History, Node, Zone};
 use crate::dnssec::Rrsig;
+use crate::dnssec::hashed::hash_of_owner;
 use crate::wire::{Name, RrSetBuilder, Rtype, SoaTemplate};
 
 /// Reads a zone from its file.
@@ -83,7 +84,8 @@ impl Draft {
     }
 
     /// Takes out what is a link of the chain of hashed names (RFC 5155): its owner is a name only by what is left.
-    fn take_hashed(&mut self) -> Option<Draft> {
+    fn take_hashed(&mut self, apex: &Name) -> Option<Draft> {
+        hash_of_owner(&self.owner, apex)?;
         let is_link = |SetKey(rtype, covered): &SetKey| *rtype == Rtype::NSEC3 || *covered == Rtype::NSEC3;
         let sets: BTreeMap<_, _> = self.sets.extract_if(.., |key, _| is_link(key)).collect();
         (!sets.is_empty()).then(|| Draft { owner: self.owner.clone(), sets })
@@ -211,7 +213,7 @@ impl Drafts {
     /// The zone, if it is one.
     pub(super) fn finish(mut self, file: &Path) -> Result<Zone, ZoneErrors> {
         let (origin, mut drafts) = (&self.origin, self.names);
-        let hashed: Vec<Draft> = drafts.values_mut().filter_map(Draft::take_hashed).collect();
+        let hashed: Vec<Draft> = drafts.values_mut().filter_map(|draft| draft.take_hashed(origin)).collect();
         drafts.retain(|_, draft| !draft.sets.is_empty());
         check_apex(&drafts, origin, file, &mut self.errors);
         check_aliases(&drafts, &mut self.errors);
