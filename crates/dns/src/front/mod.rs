@@ -14,6 +14,7 @@ mod counters;
 mod hickory;
 mod limit;
 mod packets;
+mod recursed;
 mod tcp;
 mod transfers;
 mod udp;
@@ -35,14 +36,12 @@ use transfers::Streams;
 pub use transfers::{Agreed, RecordTooLong, Stream};
 pub use udp::serve as serve_udp;
 
-use crate::resolve::{Answer, Resolver};
+use crate::resolve::Resolver;
+use crate::resolve::security::Failure;
 use crate::serve::{self, Rotation, Served, rcode};
 use crate::tsig::{Checked, Refusal, Signer};
 use crate::wire::options::{ReplyOptions, code, extended};
-use crate::wire::{
-    Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Section, TTL_PLACES_MAX, Writer,
-    header_only,
-};
+use crate::wire::{Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Writer, header_only};
 use crate::zone::{Hosted, Zones};
 use cookie::Cookies;
 use counters::Counters;
@@ -126,7 +125,7 @@ pub struct Pending {
 #[derive(Debug)]
 enum Task {
     /// Other servers are asked.
-    Resolve(Name, Rtype, Arc<Resolver>),
+    Resolve { name: Name, rtype: Rtype, checking_disabled: bool, resolver: Arc<Resolver> },
     /// A zone is changed, and its file written.
     Update(Arc<Hosted>),
 }
@@ -383,13 +382,14 @@ impl Engine {
         let rtype = request.question.rtype;
         if served == Served::NotHosted
             && let Some(answer) = recursion.resolver.cached(&name, rtype)
+            && !(request.checking_disabled && answer.failure.as_ref().is_some_and(Failure::is_bogus))
         {
             self.counters.cache_hits.increment(1);
             if answer.is_nearly_over() {
                 recursion.resolver.prefetch(&name, rtype);
             }
-            self.write(&answer, &mut writer, rotation);
-            let lifetime = lifetime(&answer, &writer);
+            recursed::write(&answer, request, &mut writer, rotation);
+            let lifetime = recursed::lifetime(&answer, &writer);
             let keep =
                 lifetime.and_then(|lifetime| Some(Keep { lifetime: Some(lifetime), ..self.keep(&writer)? }));
             self.reply(writer, request, transport);
@@ -400,7 +400,7 @@ impl Engine {
             return self.reply(writer, request, transport);
         };
         let resolver = Arc::clone(&recursion.resolver);
-        let task = Task::Resolve(name, rtype, resolver);
+        let task = Task::Resolve { name, rtype, checking_disabled: request.checking_disabled, resolver };
         let request = octets.to_vec();
         Outcome::Later(Pending { request, transport, client, task, signer: None, _permit: permit })
     }
@@ -484,7 +484,12 @@ impl Engine {
     pub async fn complete(&self, pending: Pending) -> Option<Vec<u8>> {
         let Pending { request: octets, transport, client, task, signer, _permit } = pending;
         let done = match task {
-            Task::Resolve(name, rtype, resolver) => Ok(resolver.resolve(&name, rtype, false).await),
+            Task::Resolve { name, rtype, checking_disabled: false, resolver } => {
+                Ok(resolver.resolve(&name, rtype, false).await)
+            }
+            Task::Resolve { name, rtype, checking_disabled: true, resolver } => {
+                Ok(resolver.resolve_unchecked(&name, rtype, false).await)
+            }
             Task::Update(hosted) => Err(transfers::update(hosted, &octets, signer.as_ref()).await),
         };
         let request = Request::parse(&octets).ok()?;
@@ -498,7 +503,7 @@ impl Engine {
         match done {
             Ok(explained) => {
                 writer.recursion_available = true;
-                self.write(&explained.answer, &mut writer, self.settings.rotation);
+                recursed::write(&explained.answer, &request, &mut writer, self.settings.rotation);
             }
             Err(code) => writer.rcode = code,
         }
@@ -507,29 +512,6 @@ impl Engine {
             signer.sign(&mut buffer, seconds(&*self.clock));
         }
         Some(buffer)
-    }
-
-    fn write(&self, answer: &Answer, writer: &mut Writer<'_>, rotation: Rotation) {
-        writer.rcode = answer.rcode;
-        if answer.rcode == rcode::SERVFAIL {
-            writer.extended_error = Some(extended::NO_REACHABLE_AUTHORITY);
-        } else if answer.stale {
-            let missing = answer.rcode == rcode::NXDOMAIN;
-            writer.extended_error =
-                Some(if missing { extended::STALE_NXDOMAIN } else { extended::STALE_ANSWER });
-        }
-        for held in &answer.records {
-            let first = rotation.first(&held.rrset);
-            if !writer.rrset(Section::Answer, held.owner.as_wire(), &held.rrset, held.ttl, first) {
-                writer.truncated = true;
-                return;
-            }
-        }
-        if let Some(soa) = &answer.authority
-            && !writer.rrset(Section::Authority, soa.owner.as_wire(), &soa.rrset, soa.ttl, 0)
-        {
-            writer.truncated = true;
-        }
     }
 }
 
@@ -547,19 +529,6 @@ fn refusal(request: &Request<'_>) -> Option<(u16, Option<u16>)> {
         rtype if rtype.is_meta() => Some((rcode::NOTIMP, None)),
         _ => None,
     }
-}
-
-/// How long an answer of the resolver may be kept. `None`: not at all.
-fn lifetime(answer: &Answer, writer: &Writer<'_>) -> Option<Lifetime> {
-    // Not to its very end, so that the resolver hears that it is in use when it is nearly over.
-    let ttls = answer.records.iter().chain(&answer.authority);
-    let ttls = ttls.map(|held| held.ttl.saturating_sub(held.rrset.ttl / 10));
-    let seconds = ttls.min().filter(|ttl| *ttl > 0 && answer.rcode != rcode::SERVFAIL && !answer.stale)?;
-    let mut places = [0; TTL_PLACES_MAX];
-    for (place, known) in places.iter_mut().zip(writer.ttl_places()?) {
-        *place = *known;
-    }
-    Some(Lifetime { seconds, places })
 }
 
 /// Seconds since 1970, as signatures and cookies count time.

@@ -101,6 +101,17 @@ pub(super) fn parse(
     origin: &Name,
     read_file: ReadFile<'_>,
 ) -> (Vec<ParsedRecord>, Vec<ZoneError>) {
+    parse_after(text, file, origin, read_file, None)
+}
+
+/// The same behind a record with this TTL.
+fn parse_after(
+    text: &[u8],
+    file: &Path,
+    origin: &Name,
+    read_file: ReadFile<'_>,
+    last_ttl: Option<u32>,
+) -> (Vec<ParsedRecord>, Vec<ZoneError>) {
     let mut parser = Parser {
         records: Vec::new(),
         errors: Vec::new(),
@@ -108,7 +119,7 @@ pub(super) fn parse(
         octets: text.len() as u64,
         generated: 0,
         default_ttl: None,
-        last_ttl: None,
+        last_ttl,
     };
     parser.file(text, file, origin.clone(), 0);
     (parser.records, parser.errors)
@@ -117,14 +128,14 @@ pub(super) fn parse(
 /// Owner, type and data of a record.
 pub(crate) type PlainRecord = (Name, Rtype, Vec<u8>);
 
-/// The records of a file that is no zone (root hints).
+/// The records of a file that is no zone (root hints, trust anchors); they need no TTL.
 pub(crate) fn parse_records(
     text: &[u8],
     file: &Path,
     origin: &Name,
     read_file: ReadFile<'_>,
 ) -> Result<Vec<PlainRecord>, ZoneErrors> {
-    match parse(text, file, origin, read_file) {
+    match parse_after(text, file, origin, read_file, Some(0)) {
         (records, errors) if errors.is_empty() => {
             Ok(records.into_iter().map(|record| (record.owner, record.rtype, record.rdata)).collect())
         }

@@ -137,11 +137,13 @@ fn scene_with_stale(own: Zones, stale: Duration, rules: impl FnOnce(&mut Rules))
         ipv6: false,
         query_timeout: Duration::from_millis(1500),
         max_ttl: Duration::from_secs(86_400),
+        dnssec: false,
     };
     rules(&mut followed);
     let resolver = Arc::new(Resolver::new(Parts {
         root: Arc::new(Delegation::root(&[IpAddr::from([192, 0, 2, 1])])),
         rules: followed,
+        anchors: Anchors::default(),
         cache_octets: 1 << 20,
         ttl_bounds: TtlBounds {
             min: Duration::ZERO,
