@@ -2,7 +2,7 @@
 //! AD for those who understand it (RFC 6840 sections 5.7 and 5.8), with the reason where there is no answer (RFC 8914).
 
 use super::packets::Lifetime;
-use crate::resolve::evidence::{Evidence, Witness};
+use crate::resolve::evidence::Witness;
 use crate::resolve::security::Security;
 use crate::resolve::{Answer, Held};
 use crate::serve::{Rotation, rcode};
@@ -42,38 +42,19 @@ fn records(answer: &Answer, dnssec_ok: bool, writer: &mut Writer<'_>, rotation: 
         let wanted = signatures.filter(|_| dnssec_ok);
         wanted.is_none_or(|signatures| set(writer, section, owner, signatures, ttl, 0))
     };
-    let of = |held: &Held| held.evidence.clone().unwrap_or_default();
-    let mut dnames: Vec<&Name> = Vec::new();
     for held in &answer.records {
         let Held { owner, rrset, ttl, .. } = held;
-        if rrset.rtype == Rtype::DNAME {
-            dnames.push(owner);
-        }
-        let evidence = of(held);
-        // An alias that was made of a DNAME is given with it, be it from the cache.
-        for Witness { owner: dname, rrset: from, signatures: signed } in aliases(&evidence) {
-            if dnames.contains(&dname) {
-                continue;
-            }
-            if !set(writer, Section::Answer, dname, from, *ttl, 0)
-                || !signatures(writer, Section::Answer, dname, signed.as_ref(), *ttl)
-            {
-                return false;
-            }
-        }
         if !set(writer, Section::Answer, owner, rrset, *ttl, rotation.first(rrset))
-            || !signatures(writer, Section::Answer, owner, evidence.signatures.as_ref(), *ttl)
+            || !signatures(writer, Section::Answer, owner, held.signatures(), *ttl)
         {
             return false;
         }
     }
-    if let Some(soa) = &answer.authority {
-        let signed = of(soa);
-        if !set(writer, Section::Authority, &soa.owner, &soa.rrset, soa.ttl, 0)
-            || !signatures(writer, Section::Authority, &soa.owner, signed.signatures.as_ref(), soa.ttl)
-        {
-            return false;
-        }
+    if let Some(soa) = &answer.authority
+        && (!set(writer, Section::Authority, &soa.owner, &soa.rrset, soa.ttl, 0)
+            || !signatures(writer, Section::Authority, &soa.owner, soa.signatures(), soa.ttl))
+    {
+        return false;
     }
     if !dnssec_ok {
         return true;
@@ -98,10 +79,6 @@ fn records(answer: &Answer, dnssec_ok: bool, writer: &mut Writer<'_>, rotation: 
 
 fn is_alias(witness: &Witness) -> bool {
     witness.rrset.rtype == Rtype::DNAME
-}
-
-fn aliases(evidence: &Evidence) -> impl Iterator<Item = &Witness> {
-    evidence.proof.iter().filter(|witness| is_alias(witness))
 }
 
 /// How long an answer of the resolver may be kept. `None`: not at all.

@@ -145,6 +145,11 @@ impl Sections {
         self.signatures.iter().find(of).map(|(.., set)| set)
     }
 
+    /// Whether there is any signature.
+    pub fn is_signed(&self) -> bool {
+        !self.signatures.is_empty()
+    }
+
     /// The zones that signed a set, each once.
     pub fn signers(&self, owner: &Name, rtype: Rtype) -> Vec<Name> {
         let mut signers: Vec<Name> = Vec::new();

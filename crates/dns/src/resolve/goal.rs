@@ -31,6 +31,12 @@ pub(super) struct Parked {
     pub ip: IpAddr,
 }
 
+impl Parked {
+    pub fn is_unsigned_answer(&self) -> bool {
+        matches!(self.reply, Reply::Answer(_) | Reply::Alias(..)) && !self.sections.is_signed()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Goal {
     pub name: Name,

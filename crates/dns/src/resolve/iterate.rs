@@ -477,7 +477,7 @@ impl Iteration {
                 let target = (rrset.rtype == Rtype::CNAME && goal.rtype != Rtype::CNAME)
                     .then(|| Name::from_wire(rrset.first()).ok())
                     .flatten();
-                goal.records.push(Held::cached((goal.name.clone(), rrset.clone()), &hit));
+                goal.records.extend(Held::all_cached((goal.name.clone(), rrset.clone()), &hit));
                 match target {
                     Some(target) => goal.rename(target).err().map(Finish::Failed),
                     None => Some(Finish::Records),
@@ -503,7 +503,11 @@ impl Iteration {
         if goal.purpose == Purpose::Trust {
             // With it, the reply below is judged again; without it, there is no judging.
             let Finish::Failed(failure) = finish else { return None };
-            let failure = if failure.is_bogus() {
+            let unsigned = below.parked.as_ref().is_some_and(Parked::is_unsigned_answer);
+            let failure = if failure.is_bogus() && unsigned && goal.rtype == Rtype::DS {
+                let reason = format!("{} {}: there is no signature, and {failure}", below.name, below.rtype);
+                Failure::new(extended::RRSIGS_MISSING, reason)
+            } else if failure.is_bogus() {
                 failure
             } else {
                 let reason = format!("{} {} cannot be had: {failure}", goal.name, goal.rtype);

@@ -149,7 +149,7 @@ impl Resolver {
                 Entry::Positive(rrset) => {
                     let alias = rrset.rtype == Rtype::CNAME && rtype != Rtype::CNAME;
                     let target = if alias { Some(Name::from_wire(rrset.first()).ok()?) } else { None };
-                    records.push(Held::cached((name, rrset.clone()), &hit));
+                    records.extend(Held::all_cached((name, rrset.clone()), &hit));
                     match target {
                         // A circle is found by the iteration, which counts.
                         Some(target) if records.iter().all(|held: &Held| held.owner != target) => {

@@ -163,3 +163,85 @@ pub fn may_sign(key: &Dnskey<'_>) -> bool {
     const PROTOCOL: u8 = 3;
     key.is_zone_key() && !key.is_revoked() && key.protocol == PROTOCOL
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dnssec::key_tag;
+    use crate::wire::{RrSetBuilder, Rtype};
+
+    fn set(rtype: Rtype, records: impl IntoIterator<Item = Vec<u8>>) -> RrSet {
+        let mut set = RrSetBuilder::new(rtype, 300);
+        for record in records {
+            set.push(&record);
+        }
+        set.build().unwrap()
+    }
+
+    /// Keys with one tag: pairs of octets may change their places without changing the sum.
+    fn keys_of_one_tag(count: usize) -> RrSet {
+        let key = |place: usize| {
+            let mut rdata = vec![1, 1, 3, 13];
+            rdata.extend((0..32u8).flat_map(|word| [word, 7]));
+            rdata[4 + 2 * place..][..2].copy_from_slice(&[0, 7]);
+            rdata[4..6].copy_from_slice(&[place as u8, 7]);
+            rdata
+        };
+        let keys: Vec<Vec<u8>> = (0..count).map(key).collect();
+        assert!(keys.iter().all(|key| key_tag(key) == key_tag(&keys[0])));
+        set(Rtype::DNSKEY, keys)
+    }
+
+    fn rrsig(tag: u16, octet: u8) -> Vec<u8> {
+        let mut rdata = vec![0, 1, 13, 2, 0, 0, 1, 44, 0, 0, 2, 0, 0, 0, 1, 0];
+        rdata.extend_from_slice(&tag.to_be_bytes());
+        rdata.extend_from_slice(b"\x04test\x00");
+        rdata.extend_from_slice(&[octet; 64]);
+        rdata
+    }
+
+    #[test]
+    fn many_keys_of_one_tag_and_many_signatures_cost_a_bounded_number() {
+        let (owner, zone): (Name, Name) = ("a.test".parse().unwrap(), "test".parse().unwrap());
+        let keys = keys_of_one_tag(32);
+        let tag = key_tag(keys.first());
+        let signatures = set(Rtype::RRSIG, (0..100).map(|octet| rrsig(tag, octet)));
+        let a = set(Rtype::A, [vec![192, 0, 2, 1]]);
+        let mut budget = Budget::default();
+        for _ in 0..20 {
+            let failure = check((&owner, &a), &signatures, (&zone, &keys), 0x180, &mut budget).unwrap_err();
+            assert_eq!(failure.extended_error, extended::BOGUS);
+        }
+        assert_eq!(budget.spent().0, DNS_VERIFICATIONS_FAILED_MAX, "for all that is asked of one question");
+    }
+
+    #[test]
+    fn one_set_cannot_use_up_what_all_may_cost() {
+        let (owner, zone): (Name, Name) = ("a.test".parse().unwrap(), "test".parse().unwrap());
+        let keys = keys_of_one_tag(32);
+        let a = set(Rtype::A, [vec![192, 0, 2, 1]]);
+        let one = set(Rtype::RRSIG, [rrsig(key_tag(keys.first()), 1)]);
+        let mut budget = Budget::default();
+        assert!(check((&owner, &a), &one, (&zone, &keys), 0x180, &mut budget).is_err());
+        assert_eq!(budget.spent().0, DNS_KEYS_PER_TAG_MAX);
+    }
+
+    #[test]
+    fn times_and_tags_are_looked_at_before_anything_is_computed() {
+        let (owner, zone): (Name, Name) = ("a.test".parse().unwrap(), "test".parse().unwrap());
+        let keys = keys_of_one_tag(2);
+        let a = set(Rtype::A, [vec![192, 0, 2, 1]]);
+        let tag = key_tag(keys.first());
+        let mut budget = Budget::default();
+        for (tag, now, expected) in [
+            (tag, 0x201, extended::SIGNATURE_EXPIRED),
+            (tag, 0xff, extended::SIGNATURE_EARLY),
+            (tag ^ 1, 0x180, extended::DNSKEY_MISSING),
+        ] {
+            let one = set(Rtype::RRSIG, [rrsig(tag, 1)]);
+            let failure = check((&owner, &a), &one, (&zone, &keys), now, &mut budget).unwrap_err();
+            assert_eq!(failure.extended_error, expected);
+        }
+        assert_eq!(budget.spent().0, 0);
+    }
+}
