@@ -60,6 +60,17 @@ pub struct Dns {
     /// DNS over UDP and TCP.
     #[serde(with = "listen")]
     pub listen: Vec<SocketAddr>,
+    /// DNS over TLS (RFC 7858), with the certificate of `[tls]`. The usual port is 853.
+    #[serde(with = "listen")]
+    pub tls_listen: Vec<SocketAddr>,
+    /// DNS over HTTPS (RFC 8484), the same way. The usual port is 443.
+    #[serde(with = "listen")]
+    pub https_listen: Vec<SocketAddr>,
+    /// Where DNS is found there; every other path is answered with 404.
+    pub https_path: String,
+    /// DNS over QUIC (RFC 9250), the same way. The usual port is UDP 853.
+    #[serde(with = "listen")]
+    pub quic_listen: Vec<SocketAddr>,
     /// gRPC: Zones, Cache, Trace.
     #[serde(with = "listen")]
     pub rpc_listen: Vec<SocketAddr>,
@@ -68,9 +79,9 @@ pub struct Dns {
     pub admin_listen: Vec<SocketAddr>,
     /// `cyclic`, `random` or `fixed`.
     pub rotation: Rotation,
-    /// TCP connections at a time.
+    /// Connections at a time: TCP, TLS, HTTPS and QUIC together. One client may hold a fourth of them.
     pub connections_max: usize,
-    /// A TCP connection without a question for so long is closed.
+    /// A connection without a question for so long is closed.
     #[serde(with = "duration")]
     pub tcp_idle: Duration,
     /// Largest UDP answer, in octets; longer ones are truncated. 1232 passes every path unfragmented.
@@ -93,6 +104,10 @@ impl Default for Dns {
     fn default() -> Self {
         Dns {
             listen: crate::everywhere(53),
+            tls_listen: Vec::new(),
+            https_listen: Vec::new(),
+            https_path: "/dns-query".to_owned(),
+            quic_listen: Vec::new(),
             rpc_listen: crate::loopback(7601),
             admin_listen: crate::loopback(7701),
             rotation: Rotation::Cyclic,

@@ -16,7 +16,7 @@ use postroad_types::Role;
 
 use crate::admin::{CacheService, ZonesService};
 use crate::agreements::{AgreementError, Agreements};
-use crate::front::{self, Bound, Engine, Recursion};
+use crate::front::{self, Bound, Engine, QuicError, Recursion};
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
 use crate::resolve::upstream::Network;
@@ -55,6 +55,8 @@ pub enum DnsError {
     #[error("{0}")]
     Bind(#[from] BindError),
     #[error("{0}")]
+    Quic(#[from] QuicError),
+    #[error("{0}")]
     Start(#[from] StartError),
 }
 
@@ -68,6 +70,9 @@ pub struct Dns {
     pub followers: Followers,
     /// None when nobody may have recursion.
     pub resolver: Option<Arc<Resolver>>,
+    pub(crate) engine: Arc<Engine>,
+    /// Bounds the connections of all transports.
+    pub(crate) gate: Gate,
 }
 
 impl Dns {
@@ -117,7 +122,7 @@ impl Dns {
         if let Some(resolver) = &resolver {
             drain.spawn(tidy(Arc::clone(resolver), clock, drain.clone()));
         }
-        Ok(Dns { addresses, hosted, followers, resolver })
+        Ok(Dns { addresses, hosted, followers, resolver, engine, gate })
     }
 }
 
@@ -126,6 +131,14 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
     let dns = Dns::start(&node.config.dns, node.clock.clone(), &node.drain)?;
     for address in &dns.addresses {
         node.note_bound("DNS", *address);
+    }
+    if Dns::wants_secure(&node.config.dns) {
+        let secure = dns.start_secure(&node.config.dns, &node.client_tls()?, &node.drain)?;
+        let all =
+            [("DNS over TLS", secure.tls), ("DNS over HTTPS", secure.https), ("DNS over QUIC", secure.quic)];
+        for (what, addresses) in all {
+            addresses.into_iter().for_each(|address| node.note_bound(what, address));
+        }
     }
     let server = Server::new(Role::Dns)
         .add(ZonesServer::new(ZonesService::new(

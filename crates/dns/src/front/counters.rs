@@ -7,8 +7,8 @@ use super::Transport;
 /// Handles of the counters, so that counting costs one addition.
 #[derive(Debug)]
 pub(super) struct Counters {
-    udp: Vec<Counter>,
-    tcp: Vec<Counter>,
+    /// By transport, then by response code.
+    answers: Vec<Vec<Counter>>,
     pub(super) cache_hits: Counter,
     pub(super) dropped: Counter,
     pub(super) limited: Counter,
@@ -24,8 +24,7 @@ impl Counters {
             RCODES.iter().map(|rcode| counter(*rcode)).collect()
         };
         Self {
-            udp: by_rcode("udp"),
-            tcp: by_rcode("tcp"),
+            answers: Transport::ALL.iter().map(|transport| by_rcode(transport.name())).collect(),
             cache_hits: counter!("postroad_dns_cache_hits_total"),
             dropped: counter!("postroad_dns_dropped_total"),
             limited: counter!("postroad_dns_rate_limited_total"),
@@ -33,8 +32,9 @@ impl Counters {
     }
 
     pub(super) fn count(&self, transport: Transport, rcode: u16) {
-        let counters = if transport == Transport::Udp { &self.udp } else { &self.tcp };
-        if let Some(counter) = counters.get(usize::from(rcode).min(RCODES.len() - 1)) {
+        let counters = self.answers.get(transport as usize);
+        let place = usize::from(rcode).min(RCODES.len() - 1);
+        if let Some(counter) = counters.and_then(|counters| counters.get(place)) {
             counter.increment(1);
         }
     }

@@ -12,9 +12,12 @@ mod bind;
 mod cookie;
 mod counters;
 mod hickory;
+mod https;
 mod limit;
 mod packets;
+mod quic;
 mod tcp;
+mod tls;
 mod transfers;
 mod udp;
 
@@ -25,11 +28,16 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 pub use bind::{Bound, bind_all};
 pub use hickory::HickoryHandler;
+pub use https::{HttpsDoor, PROTOCOLS as HTTPS_PROTOCOLS, serve as serve_https};
 use ipnet::IpNet;
 pub use packets::{Keep, Lifetime, Packets, Probe};
 use postroad_service::{Clock, SystemClock};
-use postroad_types::limits::{DNS_NSID_OCTETS_MAX, DNS_UDP_OCTETS_MAX, DNS_UDP_OCTETS_PLAIN};
+use postroad_types::limits::{
+    DNS_NSID_OCTETS_MAX, DNS_PADDED_RESPONSE_OCTETS, DNS_UDP_OCTETS_MAX, DNS_UDP_OCTETS_PLAIN,
+};
+pub use quic::{PROTOCOL as QUIC_PROTOCOL, QuicDoor, QuicError, serve as serve_quic};
 pub use tcp::serve as serve_tcp;
+pub use tls::{PROTOCOL as TLS_PROTOCOL, serve as serve_tls};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use transfers::Streams;
 pub use transfers::{Agreed, RecordTooLong, Stream};
@@ -38,7 +46,7 @@ pub use udp::serve as serve_udp;
 use crate::resolve::{Answer, Resolver};
 use crate::serve::{self, Rotation, Served, rcode};
 use crate::tsig::{Checked, Refusal, Signer};
-use crate::wire::options::{ReplyOptions, code, extended};
+use crate::wire::options::{Padding, ReplyOptions, code, extended};
 use crate::wire::{
     Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Section, TTL_PLACES_MAX, Writer,
     header_only,
@@ -55,8 +63,42 @@ const CLASS_IN: u16 = 1;
 pub enum Transport {
     Udp,
     Tcp,
+    /// DNS over TLS.
+    Tls,
+    /// DNS over HTTPS.
+    Https,
+    /// DNS over QUIC.
+    Quic,
     /// By another's listener, which takes one response of any length.
     Whole,
+}
+
+impl Transport {
+    /// All of them, as they are counted.
+    pub const ALL: [Transport; 6] =
+        [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https, Transport::Quic, Transport::Whole];
+
+    /// `udp`, `tcp`, `tls`, `https`, `quic`, `other`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Https => "https",
+            Transport::Quic => "quic",
+            Transport::Whole => "other",
+        }
+    }
+
+    /// Nobody on the way reads along.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Https | Transport::Quic)
+    }
+
+    /// A response may be more than one message.
+    pub fn takes_streams(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls | Transport::Quic)
+    }
 }
 
 /// Recursion, and who may have it.
@@ -106,7 +148,7 @@ pub enum Outcome {
     Drop,
     /// Other servers must be asked, or files be written.
     Later(Pending),
-    /// The response is more than one message. Over TCP only.
+    /// The response is more than one message. Over TCP, TLS and QUIC only.
     Stream(Box<Stream>),
 }
 
@@ -184,18 +226,20 @@ impl Engine {
     /// The greatest response that the asker takes.
     fn limit(&self, request: &Request<'_>, transport: Transport) -> usize {
         match (transport, request.edns) {
-            (Transport::Tcp | Transport::Whole, _) => usize::from(u16::MAX),
             (Transport::Udp, None) => DNS_UDP_OCTETS_PLAIN,
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_octets.min(self.settings.udp_octets_max)),
+            _ => usize::from(u16::MAX),
         }
     }
 
-    /// The options that answer those of a request. `None`: one of them is malformed.
+    /// The options that answer those of a request, with a signature of so many octets behind them. `None`: one of them is
+    /// malformed.
     fn options(
         &self,
         request: &Request<'_>,
         client: IpAddr,
         transport: Transport,
+        signature: usize,
     ) -> Option<ReplyOptions<'_>> {
         let Some(edns) = request.edns else { return Some(ReplyOptions::default()) };
         let cookie = match edns.option(code::COOKIE) {
@@ -206,10 +250,14 @@ impl Engine {
         };
         let nsid = Some(&self.settings.nsid[..]);
         let idle = self.settings.tcp_idle.as_millis() / 100;
-        let idle = Some(u16::try_from(idle).unwrap_or(u16::MAX)).filter(|_| transport == Transport::Tcp);
+        let keeps_alive = matches!(transport, Transport::Tcp | Transport::Tls);
+        let idle = Some(u16::try_from(idle).unwrap_or(u16::MAX)).filter(|_| keeps_alive);
+        let padded = transport.is_encrypted() && edns.option(code::PADDING).is_some();
+        let padding = Padding { block: DNS_PADDED_RESPONSE_OCTETS, signature };
         Some(ReplyOptions {
             nsid: nsid.filter(|nsid| !nsid.is_empty() && edns.option(code::NSID).is_some()),
             keepalive: idle.filter(|_| edns.option(code::TCP_KEEPALIVE).is_some()),
+            padding: padded.then_some(padding),
             cookie,
         })
     }
@@ -241,7 +289,7 @@ impl Engine {
     fn truncated(&self, octets: &[u8], client: IpAddr, buffer: &mut Vec<u8>) -> Outcome {
         let Ok(request) = Request::parse(octets) else { return Outcome::Drop };
         let mut writer = Writer::new(buffer, &request, DNS_UDP_OCTETS_PLAIN);
-        if let Some(options) = self.options(&request, client, Transport::Udp) {
+        if let Some(options) = self.options(&request, client, Transport::Udp, 0) {
             writer.set_options(options);
         }
         writer.truncated = true;
@@ -337,11 +385,12 @@ impl Engine {
         signer: Option<&Signer>,
         buffer: &mut Vec<u8>,
     ) -> Outcome {
-        let limit = self.limit(request, transport).saturating_sub(signer.map_or(0, Signer::octets));
+        let signature = signer.map_or(0, Signer::octets);
+        let limit = self.limit(request, transport).saturating_sub(signature);
         let recursion = self.recursion_for(client);
         let mut writer = Writer::new(buffer, request, limit);
         writer.recursion_available = recursion.is_some();
-        match self.options(request, client, transport) {
+        match self.options(request, client, transport, signature) {
             Some(options) => writer.set_options(options),
             None => writer.rcode = rcode::FORMERR,
         }
@@ -492,7 +541,7 @@ impl Engine {
         let signature = signer.as_ref().map_or(0, Signer::octets);
         let limit = self.limit(&request, transport).saturating_sub(signature);
         let mut writer = Writer::new(&mut buffer, &request, limit);
-        if let Some(options) = self.options(&request, client, transport) {
+        if let Some(options) = self.options(&request, client, transport, signature) {
             writer.set_options(options);
         }
         match done {

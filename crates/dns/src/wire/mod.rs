@@ -26,7 +26,9 @@ pub(crate) use fields::take_field;
 pub use fields::{Field, fields, validate_rdata};
 pub use name::{KeyBuf, Name, NameError};
 pub(crate) use parts::{algorithm_name, type_map, types_of};
-pub use query::{Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError};
+pub use query::{
+    Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError, lifetime,
+};
 pub(crate) use radix::{push_base32hex, unbase32hex, unbase64};
 pub use reader::{Header, Malformed, Reader, Record};
 pub use rrset::{RrSet, RrSetBuilder};
