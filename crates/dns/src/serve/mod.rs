@@ -5,11 +5,13 @@
 //! - CNAME and DNAME (RFC 6672) are followed through all zones served here; the response code is that of the last
 //!   name (RFC 6604).
 //! - NXDOMAIN and NODATA carry the SOA with the least of its TTL and its minimum (RFC 2308 section 3).
-//! - ANY gets one record set (RFC 8482 section 4.1).
+//! - ANY gets one record set (RFC 8482 section 4.1), and so does RRSIG: the signatures of one set.
+//! - Who asks with DO gets signatures, DS records, and proof of what is not there ([`signed`]).
 //! - Positive answers carry no NS records in authority: resolvers ignore them, and they cost the room that
 //!   addresses of mail hosts need.
 
 mod rotation;
+mod signed;
 
 use std::borrow::Cow;
 
@@ -17,7 +19,7 @@ use postroad_types::limits::{DNS_ADDITIONAL_NAMES_MAX, DNS_ALIAS_STEPS_MAX};
 pub use rotation::Rotation;
 
 use crate::wire::{KeyBuf, Name, Request, RrSet, Rtype, Section, Writer};
-use crate::zone::{Lookup, Node, Zone, Zones};
+use crate::zone::{Lookup, Node, Proof, Zone, Zones};
 
 /// Response codes (RFC 1035 section 4.1.1, RFC 2136, RFC 8945, RFC 6891 section 9).
 pub mod rcode {
@@ -47,89 +49,157 @@ pub enum Served {
     Incomplete,
 }
 
+/// Where the names that an answer leads along end.
+enum End<'z> {
+    /// No zone here holds the name.
+    Outside,
+    Unavailable,
+    Referral(&'z Zone, &'z Node),
+    Missing(&'z Zone),
+    NoData(&'z Zone, &'z Node),
+    /// The set that was asked for is written.
+    Complete(&'z RrSet),
+    /// The answer section says all that can be said.
+    Alone,
+}
+
 /// Answers `request` from `zones`.
 pub fn answer(zones: &Zones, request: &Request<'_>, writer: &mut Writer<'_>, rotation: Rotation) -> Served {
-    let rtype = request.question.rtype;
+    let dnssec = request.edns.as_ref().is_some_and(|edns| edns.dnssec_ok);
+    let mut proof = Proof::default();
     let mut name = Cow::Borrowed(request.question.name);
+    let end = write_answers(zones, request.question.rtype, &mut name, dnssec, &mut proof, writer, rotation);
+    match end {
+        End::Outside if writer.is_empty() => return Served::NotHosted,
+        End::Outside => {
+            signed::write_proof(&proof, writer);
+            return Served::Incomplete;
+        }
+        // Aliases that led here are no answer to who wants what they lead to.
+        End::Unavailable => writer.rcode = rcode::SERVFAIL,
+        End::Referral(zone, cut) => {
+            signed::write_proof(&proof, writer);
+            refer(zones, zone, cut, dnssec, writer, rotation);
+            return Served::Incomplete;
+        }
+        End::Missing(zone) => {
+            writer.rcode = rcode::NXDOMAIN;
+            negative(zone, dnssec, writer);
+            if dnssec {
+                zone.prove_missing(&name, &mut proof);
+                signed::write_proof(&proof, writer);
+            }
+        }
+        End::NoData(zone, node) => {
+            negative(zone, dnssec, writer);
+            if dnssec {
+                zone.prove_no_data(node, &name, &mut proof);
+                signed::write_proof(&proof, writer);
+            }
+        }
+        End::Complete(rrset) => {
+            signed::write_proof(&proof, writer);
+            additional(zones, rrset, dnssec, writer, rotation);
+        }
+        End::Alone => signed::write_proof(&proof, writer),
+    }
+    Served::Answered
+}
+
+/// Writes the answer section: aliases, and the set that they lead to. `name` is the last of them then, and `proof` that
+/// names which wildcards answered for do not exist.
+fn write_answers<'z>(
+    zones: &'z Zones,
+    rtype: Rtype,
+    name: &mut Cow<'z, [u8]>,
+    dnssec: bool,
+    proof: &mut Proof<'z>,
+    writer: &mut Writer<'_>,
+    rotation: Rotation,
+) -> End<'z> {
     let mut visited: Vec<Cow<'_, [u8]>> = Vec::new();
     loop {
-        let key = KeyBuf::from_wire(&name);
-        let Some(zone) = zones.find(&key, rtype) else {
-            return if visited.is_empty() { Served::NotHosted } else { Served::Incomplete };
-        };
+        let key = KeyBuf::from_wire(name);
+        let Some(zone) = zones.find(&key, rtype) else { return End::Outside };
         if !zone.is_available() {
-            // Aliases that led here are no answer to who wants what they lead to.
-            writer.rcode = rcode::SERVFAIL;
-            return Served::Answered;
+            return End::Unavailable;
         }
         let found = zone.lookup(&key, rtype);
         if visited.is_empty() {
             writer.authoritative = !matches!(found, Lookup::Delegated(_));
         }
         let target: Cow<'_, [u8]> = match found {
-            Lookup::Delegated(cut) => {
-                refer(zones, zone, cut, writer, rotation);
-                return Served::Incomplete;
-            }
-            Lookup::Missing => {
-                writer.rcode = rcode::NXDOMAIN;
-                negative(zone, writer);
-                return Served::Answered;
-            }
+            Lookup::Delegated(cut) => return End::Referral(zone, cut),
+            Lookup::Missing => return End::Missing(zone),
             Lookup::Dname(node) => {
-                let Some(dname) = node.rrset(Rtype::DNAME) else { return Served::Answered };
-                let Some(target) = redirect(&name, node, dname, writer) else { return Served::Answered };
+                let Some(dname) = node.rrset(Rtype::DNAME) else { return End::Alone };
+                let Some(target) = redirect(name, node, dname, dnssec, writer) else { return End::Alone };
                 if matches!(rtype, Rtype::CNAME | Rtype::ANY) {
-                    return Served::Answered;
+                    return End::Alone;
                 }
                 Cow::Owned(target)
             }
             Lookup::Found(node) | Lookup::Wildcard(node) => {
-                let alias = node.rrset(Rtype::CNAME).filter(|_| !matches!(rtype, Rtype::CNAME | Rtype::ANY));
+                let alias = node
+                    .rrset(Rtype::CNAME)
+                    .filter(|_| !matches!(rtype, Rtype::CNAME | Rtype::ANY | Rtype::NSEC | Rtype::RRSIG));
                 let rrset = match rtype {
                     Rtype::ANY => node.rrsets().first(),
+                    Rtype::RRSIG => node.all_sets().map(|(_, set)| set).find(|set| set.rtype == rtype),
                     rtype => node.rrset(rtype),
                 };
-                let Some(rrset) = alias.or(rrset) else {
-                    negative(zone, writer);
-                    return Served::Answered;
-                };
-                if !writer.rrset(Section::Answer, &name, rrset, rrset.ttl, rotation.first(rrset)) {
+                let Some(rrset) = alias.or(rrset) else { return End::NoData(zone, node) };
+                let fits = writer.rrset(Section::Answer, name, rrset, rrset.ttl, rotation.first(rrset));
+                if !fits || (dnssec && !signed::write_signatures(Section::Answer, name, node, rrset, writer))
+                {
                     writer.truncated = true;
-                    return Served::Answered;
+                    return End::Alone;
+                }
+                if dnssec && matches!(found, Lookup::Wildcard(_)) {
+                    zone.prove_expansion(name, proof);
                 }
                 if alias.is_none() {
-                    additional(zones, rrset, writer, rotation);
-                    return Served::Answered;
+                    return End::Complete(rrset);
                 }
                 Cow::Borrowed(rrset.first())
             }
         };
-        visited.push(name);
-        let loops = visited.iter().any(|before| before.eq_ignore_ascii_case(&target));
+        visited.push(std::mem::replace(name, target));
+        let loops = visited.iter().any(|before| before.eq_ignore_ascii_case(name));
         if loops || visited.len() > DNS_ALIAS_STEPS_MAX {
             // The aliases themselves are the answer; who follows them will see that they lead nowhere.
-            return Served::Answered;
+            return End::Alone;
         }
-        name = target;
     }
 }
 
 /// Puts the zone's SOA into authority.
-fn negative(zone: &Zone, writer: &mut Writer<'_>) {
-    if let Some(fits) = zone.negative_soa().and_then(|soa| writer.soa(soa)) {
-        writer.truncated |= !fits;
-        return;
-    }
-    let Some(soa) = zone.apex_node().and_then(|apex| apex.rrset(Rtype::SOA)) else { return };
-    if !writer.rrset(Section::Authority, zone.apex().as_wire(), soa, zone.negative_ttl(), 0) {
+fn negative(zone: &Zone, dnssec: bool, writer: &mut Writer<'_>) {
+    let Some(apex) = zone.apex_node() else { return };
+    let Some(soa) = apex.rrset(Rtype::SOA) else { return };
+    let fits = zone.negative_soa().and_then(|soa| writer.soa(soa)).unwrap_or_else(|| {
+        writer.rrset(Section::Authority, apex.owner.as_wire(), soa, zone.negative_ttl(), 0)
+    });
+    let signed = |writer: &mut Writer<'_>| {
+        // Signatures have the TTL of what they sign (RFC 4034 section 3).
+        signed::write_signatures_for(Section::Authority, apex, soa, zone.negative_ttl(), writer)
+    };
+    if !fits || (dnssec && !signed(writer)) {
         writer.truncated = true;
     }
 }
 
 /// Writes the DNAME and the CNAME made of it; the new name in wire form, or `None` when the response ends here.
-fn redirect(name: &[u8], node: &Node, dname: &RrSet, writer: &mut Writer<'_>) -> Option<Vec<u8>> {
-    if !writer.rrset(Section::Answer, node.owner.as_wire(), dname, dname.ttl, 0) {
+fn redirect(
+    name: &[u8],
+    node: &Node,
+    dname: &RrSet,
+    dnssec: bool,
+    writer: &mut Writer<'_>,
+) -> Option<Vec<u8>> {
+    let owner = node.owner.as_wire();
+    let fits = writer.rrset(Section::Answer, owner, dname, dname.ttl, 0);
+    if !fits || (dnssec && !signed::write_signatures(Section::Answer, owner, node, dname, writer)) {
         writer.truncated = true;
         return None;
     }
@@ -158,7 +228,7 @@ fn targets(rrset: &RrSet) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Adds the addresses of hosts that MX, NS and SRV records name, as far as zones here hold them and room is left.
-fn additional(zones: &Zones, rrset: &RrSet, writer: &mut Writer<'_>, rotation: Rotation) {
+fn additional(zones: &Zones, rrset: &RrSet, dnssec: bool, writer: &mut Writer<'_>, rotation: Rotation) {
     for (index, target) in targets(rrset).enumerate() {
         // Several SRV or MX records often name one host.
         if targets(rrset).take(index).any(|before| before.eq_ignore_ascii_case(target)) {
@@ -167,24 +237,32 @@ fn additional(zones: &Zones, rrset: &RrSet, writer: &mut Writer<'_>, rotation: R
         let key = KeyBuf::from_wire(target);
         let Some(zone) = zones.find(&key, Rtype::A) else { continue };
         if let Lookup::Found(node) | Lookup::Wildcard(node) = zone.lookup(&key, Rtype::A) {
-            addresses(node, target, writer, rotation);
+            addresses(node, target, dnssec, writer, rotation);
         }
     }
 }
 
 /// Writes A and AAAA of a node; false when they do not all fit.
-fn addresses(node: &Node, owner: &[u8], writer: &mut Writer<'_>, rotation: Rotation) -> bool {
+fn addresses(node: &Node, owner: &[u8], dnssec: bool, writer: &mut Writer<'_>, rotation: Rotation) -> bool {
     let mut fits = true;
     for set in [Rtype::A, Rtype::AAAA].into_iter().filter_map(|rtype| node.rrset(rtype)) {
         fits &= writer.rrset(Section::Additional, owner, set, set.ttl, rotation.first(set));
+        if dnssec && fits {
+            // Without room for them the answer is whole all the same (RFC 4035 section 3.1.1).
+            let _ = signed::write_signatures(Section::Additional, owner, node, set, writer);
+        }
     }
     fits
 }
 
 /// Writes the NS records of a zone cut and the addresses of those servers that this zone knows.
-fn refer(zones: &Zones, zone: &Zone, cut: &Node, writer: &mut Writer<'_>, rotation: Rotation) {
+fn refer(zones: &Zones, zone: &Zone, cut: &Node, dnssec: bool, writer: &mut Writer<'_>, rotation: Rotation) {
     let Some(servers) = cut.rrset(Rtype::NS) else { return };
     if !writer.rrset(Section::Authority, cut.owner.as_wire(), servers, servers.ttl, rotation.first(servers)) {
+        writer.truncated = true;
+        return;
+    }
+    if dnssec && !signed::write_delegation(zone, cut, writer) {
         writer.truncated = true;
         return;
     }
@@ -193,13 +271,13 @@ fn refer(zones: &Zones, zone: &Zone, cut: &Node, writer: &mut Writer<'_>, rotati
         let key = KeyBuf::from_wire(target);
         if let Some(node) = zone.glue(&key) {
             let in_domain = key.as_bytes().starts_with(cut_key.as_bytes());
-            if !addresses(node, target, writer, rotation) && in_domain {
+            if !addresses(node, target, dnssec, writer, rotation) && in_domain {
                 writer.truncated = true;
             }
         } else if let Some(other) = zones.find(&key, Rtype::A)
             && let Lookup::Found(node) = other.lookup(&key, Rtype::A)
         {
-            addresses(node, target, writer, rotation);
+            addresses(node, target, dnssec, writer, rotation);
         }
     }
 }

@@ -4,15 +4,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use postroad_types::limits::{DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX, DNS_ZONE_RRSET_RECORDS_MAX};
 
+use super::hashed::{Denial, Hashed};
 use super::index::Index;
 use super::parser::{ParsedRecord, Place, ZoneError, ZoneErrors, parse};
 use super::{History, Node, Zone};
+use crate::dnssec::Rrsig;
+use crate::dnssec::hashed::hash_of_owner;
 use crate::wire::{Name, RrSetBuilder, Rtype, SoaTemplate};
 
 /// Reads a zone from its file.
@@ -52,10 +56,40 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// What makes a set: the type, and for signatures the type that they cover (RFC 4035 section 2.2), else 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SetKey(Rtype, Rtype);
+
+impl SetKey {
+    fn of(rtype: Rtype, rdata: &[u8]) -> Self {
+        let covered = if rtype == Rtype::RRSIG { Rrsig::covered(rdata) } else { None };
+        Self(rtype, covered.unwrap_or(Rtype(0)))
+    }
+
+    /// All sets of a type.
+    fn all(rtype: Rtype) -> RangeInclusive<Self> {
+        Self(rtype, Rtype(0))..=Self(rtype, Rtype(u16::MAX))
+    }
+}
+
 /// The record sets of one name while the zone is built.
 struct Draft {
     owner: Name,
-    sets: BTreeMap<Rtype, (RrSetBuilder, Place)>,
+    sets: BTreeMap<SetKey, (RrSetBuilder, Place)>,
+}
+
+impl Draft {
+    fn has(&self, rtype: Rtype) -> bool {
+        self.sets.range(SetKey::all(rtype)).next().is_some()
+    }
+
+    /// Takes out what is a link of the chain of hashed names (RFC 5155): its owner is a name only by what is left.
+    fn take_hashed(&mut self, apex: &Name) -> Option<Draft> {
+        hash_of_owner(&self.owner, apex)?;
+        let is_link = |SetKey(rtype, covered): &SetKey| *rtype == Rtype::NSEC3 || *covered == Rtype::NSEC3;
+        let sets: BTreeMap<_, _> = self.sets.extract_if(.., |key, _| is_link(key)).collect();
+        (!sets.is_empty()).then(|| Draft { owner: self.owner.clone(), sets })
+    }
 }
 
 /// The records of a zone while it is put together.
@@ -114,10 +148,11 @@ impl Drafts {
     pub(super) fn remove(&mut self, owner: &Name, rtype: Rtype, rdata: &[u8]) -> bool {
         let Some(key) = self.key(owner) else { return false };
         let Some(draft) = self.names.get_mut(&key) else { return false };
-        let Some((set, _)) = draft.sets.get_mut(&rtype) else { return false };
+        let key_of_set = SetKey::of(rtype, rdata);
+        let Some((set, _)) = draft.sets.get_mut(&key_of_set) else { return false };
         let removed = set.remove(rdata);
         if set.is_empty() {
-            draft.sets.remove(&rtype);
+            draft.sets.remove(&key_of_set);
             if draft.sets.is_empty() {
                 self.names.remove(&key);
             }
@@ -125,30 +160,34 @@ impl Drafts {
         removed
     }
 
-    fn set(&self, owner: &Name, rtype: Rtype) -> Option<&RrSetBuilder> {
-        self.names.get(&self.key(owner)?)?.sets.get(&rtype).map(|(set, _)| set)
+    fn sets(&self, owner: &Name, rtype: Rtype) -> impl Iterator<Item = &RrSetBuilder> {
+        let draft = self.key(owner).and_then(|key| self.names.get(&key));
+        draft.into_iter().flat_map(move |draft| draft.sets.range(SetKey::all(rtype))).map(|(_, (set, _))| set)
     }
 
     /// The types that a name has.
     pub(super) fn types(&self, owner: &Name) -> Vec<Rtype> {
         let draft = self.key(owner).and_then(|key| self.names.get(&key));
-        draft.map(|draft| draft.sets.keys().copied().collect()).unwrap_or_default()
+        let mut types: Vec<Rtype> =
+            draft.into_iter().flat_map(|draft| draft.sets.keys()).map(|SetKey(rtype, _)| *rtype).collect();
+        types.dedup();
+        types
     }
 
     /// The number of records of a set.
     pub(super) fn count(&self, owner: &Name, rtype: Rtype) -> usize {
-        self.set(owner, rtype).map_or(0, RrSetBuilder::len)
+        self.sets(owner, rtype).map(RrSetBuilder::len).sum()
     }
 
     /// Whether a record is there, with this TTL.
     pub(super) fn holds(&self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
-        self.set(owner, rtype).is_some_and(|set| set.ttl() == ttl && set.iter().any(|record| record == rdata))
+        self.sets(owner, rtype).any(|set| set.ttl() == ttl && set.iter().any(|record| record == rdata))
     }
 
     /// Gives a set another TTL, if it is there.
     pub(super) fn set_ttl(&mut self, owner: &Name, rtype: Rtype, ttl: u32) {
         let draft = self.key(owner).and_then(|key| self.names.get_mut(&key));
-        if let Some((set, _)) = draft.and_then(|draft| draft.sets.get_mut(&rtype)) {
+        for (_, (set, _)) in draft.into_iter().flat_map(|draft| draft.sets.range_mut(SetKey::all(rtype))) {
             set.set_ttl(ttl);
         }
     }
@@ -157,7 +196,9 @@ impl Drafts {
     pub(super) fn remove_set(&mut self, owner: &Name, rtype: Rtype) -> bool {
         let Some(key) = self.key(owner) else { return false };
         let Some(draft) = self.names.get_mut(&key) else { return false };
-        let removed = draft.sets.remove(&rtype).is_some();
+        let before = draft.sets.len();
+        draft.sets.retain(|SetKey(other, _), _| *other != rtype);
+        let removed = draft.sets.len() < before;
         if draft.sets.is_empty() {
             self.names.remove(&key);
         }
@@ -171,7 +212,9 @@ impl Drafts {
 
     /// The zone, if it is one.
     pub(super) fn finish(mut self, file: &Path) -> Result<Zone, ZoneErrors> {
-        let (origin, drafts) = (&self.origin, self.names);
+        let (origin, mut drafts) = (&self.origin, self.names);
+        let hashed: Vec<Draft> = drafts.values_mut().filter_map(|draft| draft.take_hashed(origin)).collect();
+        drafts.retain(|_, draft| !draft.sets.is_empty());
         check_apex(&drafts, origin, file, &mut self.errors);
         check_aliases(&drafts, &mut self.errors);
         self.errors.truncate(DNS_ZONE_ERRORS_MAX);
@@ -180,8 +223,8 @@ impl Drafts {
         }
         let warnings = warnings(&drafts, origin, self.apex_octets);
         let names = drafts.len() as u64;
-        let records =
-            drafts.values().flat_map(|draft| draft.sets.values()).map(|(set, _)| set.len() as u64).sum();
+        let all = drafts.values().chain(&hashed).flat_map(|draft| draft.sets.values());
+        let records = all.map(|(set, _)| set.len() as u64).sum();
         let nodes = nodes(drafts, origin);
         let soa = nodes.get(&[][..]).and_then(|apex| apex.rrset(Rtype::SOA));
         let number = |from_end: usize| {
@@ -193,6 +236,8 @@ impl Drafts {
         let negative_ttl = soa.map_or(0, |soa| soa.ttl.min(minimum));
         let negative_soa = soa.and_then(|soa| SoaTemplate::new(origin, soa, negative_ttl));
         let nodes: BTreeMap<_, _> = nodes.into_iter().map(|(key, node)| (key, Arc::new(node))).collect();
+        let hashed = Hashed::of(hashed.into_iter().map(node), origin);
+        let denial = Denial::of(nodes.get(&[][..]), &hashed);
         Ok(Zone {
             apex: origin.clone(),
             apex_key: origin.key().as_bytes().into(),
@@ -200,6 +245,8 @@ impl Drafts {
             has_wildcards: nodes.values().any(|node| node.owner.is_wildcard()),
             negative_soa,
             nodes,
+            hashed,
+            denial,
             records,
             names,
             negative_ttl,
@@ -223,7 +270,8 @@ fn add(draft: &mut Draft, record: ParsedRecord, origin: &Name, errors: &mut Vec<
         return;
     }
     let single = matches!(rtype, Rtype::SOA | Rtype::CNAME | Rtype::DNAME);
-    let (set, _) = draft.sets.entry(rtype).or_insert_with(|| (RrSetBuilder::new(rtype, ttl), place.clone()));
+    let key = SetKey::of(rtype, &rdata);
+    let (set, _) = draft.sets.entry(key).or_insert_with(|| (RrSetBuilder::new(rtype, ttl), place.clone()));
     if single && !set.is_empty() {
         errors.push(place.error(format!("a second {rtype} at {owner}; expected one at most")));
         return;
@@ -241,7 +289,7 @@ fn add(draft: &mut Draft, record: ParsedRecord, origin: &Name, errors: &mut Vec<
 fn check_apex(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, file: &Path, errors: &mut Vec<ZoneError>) {
     let apex = drafts.get(&[][..]);
     for rtype in [Rtype::SOA, Rtype::NS] {
-        if !apex.is_some_and(|apex| apex.sets.contains_key(&rtype)) {
+        if !apex.is_some_and(|apex| apex.has(rtype)) {
             errors.push(ZoneError {
                 file: file.to_owned(),
                 line: 0,
@@ -266,11 +314,14 @@ fn check_aliases(drafts: &BTreeMap<Box<[u8]>, Draft>, errors: &mut Vec<ZoneError
             )));
             continue;
         }
-        if draft.sets.contains_key(&Rtype::DNAME) {
+        if draft.has(Rtype::DNAME) {
             dname = Some((key, &draft.owner));
         }
-        if draft.sets.contains_key(&Rtype::CNAME)
-            && let Some((other, (_, place))) = draft.sets.iter().find(|(rtype, _)| **rtype != Rtype::CNAME)
+        // RFC 4035 section 2.5.
+        let may_stand = |rtype| matches!(rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC);
+        if draft.has(Rtype::CNAME)
+            && let Some((SetKey(other, _), (_, place))) =
+                draft.sets.iter().find(|(SetKey(rtype, _), _)| !may_stand(*rtype))
         {
             let message = format!("{other} and CNAME at {}; expected nothing beside a CNAME", draft.owner);
             errors.push(place.error(message));
@@ -282,7 +333,7 @@ fn check_aliases(drafts: &BTreeMap<Box<[u8]>, Draft>, errors: &mut Vec<ZoneError
 fn warnings(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, apex_octets: usize) -> Vec<ZoneError> {
     let mut warnings = Vec::new();
     for draft in drafts.values() {
-        for (rtype, (set, place)) in &draft.sets {
+        for (SetKey(rtype, _), (set, place)) in &draft.sets {
             let skip = match *rtype {
                 Rtype::NS => 0,
                 Rtype::MX => 2,
@@ -293,7 +344,7 @@ fn warnings(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, apex_octets: usi
                 let Some(target) = target.filter(|target| target.is_at_or_below(origin)) else { continue };
                 let key = target.key();
                 let node = key.as_bytes().get(apex_octets..).and_then(|key| drafts.get(key));
-                let has = |rtype| node.is_some_and(|node| node.sets.contains_key(&rtype));
+                let has = |rtype| node.is_some_and(|node| node.has(rtype));
                 if has(Rtype::CNAME) {
                     warnings.push(
                         place.error(format!("{rtype} target {target} is an alias (CNAME); expected a host")),
@@ -323,7 +374,7 @@ fn below_other_cut(
         let holds = |name: &Name, rtype: Option<Rtype>| {
             let key = name.key();
             let node = key.as_bytes().get(apex_octets..).and_then(|key| drafts.get(key));
-            node.is_some_and(|node| rtype.is_none_or(|rtype| node.sets.contains_key(&rtype)))
+            node.is_some_and(|node| rtype.is_none_or(|rtype| node.has(rtype)))
         };
         let wildcard = name.with_label(b"*").is_ok_and(|wildcard| holds(&wildcard, None));
         if wildcard || (name != *origin && holds(&name, Some(Rtype::NS))) {
@@ -347,10 +398,9 @@ fn nodes(drafts: BTreeMap<Box<[u8]>, Draft>, origin: &Name) -> BTreeMap<Box<[u8]
                 break;
             }
             ancestor = name.parent();
-            nodes.insert(relative.into(), Node { owner: name, rrsets: Vec::new(), cut: 0, dname: 0 });
+            nodes.insert(relative.into(), node(Draft { owner: name, sets: BTreeMap::new() }));
         }
-        let rrsets = draft.sets.into_values().filter_map(|(set, _)| set.build()).collect();
-        nodes.insert(key, Node { owner: draft.owner, rrsets, cut: 0, dname: 0 });
+        nodes.insert(key, node(draft));
     }
     let mut cut: Option<Box<[u8]>> = None;
     let mut dname: Option<Box<[u8]>> = None;
@@ -365,4 +415,17 @@ fn nodes(drafts: BTreeMap<Box<[u8]>, Draft>, origin: &Name) -> BTreeMap<Box<[u8]
         node.dname = dname.as_ref().map_or(0, |dname| dname.len() as u16 + 1);
     }
     nodes
+}
+
+fn node(draft: Draft) -> Node {
+    let (mut rrsets, mut signatures) = (Vec::new(), Vec::new());
+    for (SetKey(rtype, covered), (set, _)) in draft.sets {
+        let Some(set) = set.build() else { continue };
+        if rtype == Rtype::RRSIG {
+            signatures.push((covered, set));
+        } else {
+            rrsets.push(set);
+        }
+    }
+    Node { owner: draft.owner, rrsets, signatures: signatures.into(), cut: 0, dname: 0 }
 }

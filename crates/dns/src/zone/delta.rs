@@ -54,7 +54,7 @@ impl Delta {
             list.push(change);
             fits
         };
-        let (mut olds, mut news) = (old.nodes.iter().peekable(), new.nodes.iter().peekable());
+        let (mut olds, mut news) = (old.keyed().peekable(), new.keyed().peekable());
         loop {
             let order = match (olds.peek(), news.peek()) {
                 (None, None) => break,
@@ -62,8 +62,8 @@ impl Delta {
                 (None, Some(_)) => Ordering::Greater,
                 (Some((old, _)), Some((new, _))) => old.cmp(new),
             };
-            let before = if order.is_le() { olds.next().map(|(_, node)| &**node) } else { None };
-            let after = if order.is_ge() { news.next().map(|(_, node)| &**node) } else { None };
+            let before = if order.is_le() { olds.next().map(|(_, node)| node) } else { None };
+            let after = if order.is_ge() { news.next().map(|(_, node)| node) } else { None };
             for (node, rrset, rdata) in only_in(before, after) {
                 note(&mut removed, change(node, rrset, rdata))?;
             }
@@ -89,8 +89,12 @@ fn change(node: &Node, rrset: &RrSet, rdata: &[u8]) -> Change {
 fn only_in<'z>(node: Option<&'z Node>, other: Option<&'z Node>) -> Vec<(&'z Node, &'z RrSet, &'z [u8])> {
     let Some(node) = node else { return Vec::new() };
     let mut records = Vec::new();
-    for rrset in node.rrsets().iter().filter(|rrset| rrset.rtype != Rtype::SOA) {
-        let same = other.and_then(|other| other.rrset(rrset.rtype)).filter(|other| other.ttl == rrset.ttl);
+    for (covered, rrset) in node.all_sets().filter(|(_, rrset)| rrset.rtype != Rtype::SOA) {
+        let other = other.and_then(|other| match rrset.rtype {
+            Rtype::RRSIG => other.signatures(covered),
+            rtype => other.rrset(rtype),
+        });
+        let same = other.filter(|other| other.ttl == rrset.ttl);
         let known: BTreeSet<&[u8]> = same.into_iter().flat_map(RrSet::iter).collect();
         records.extend(rrset.iter().filter(|rdata| !known.contains(rdata)).map(|rdata| (node, rrset, rdata)));
     }

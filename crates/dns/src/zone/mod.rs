@@ -10,10 +10,12 @@ mod build;
 mod delta;
 mod export;
 mod generate;
+mod hashed;
 mod hosted;
 mod index;
 mod lexer;
 mod parser;
+mod proofs;
 mod received;
 pub mod serial;
 mod set;
@@ -31,6 +33,7 @@ pub use export::save_zone;
 pub use hosted::{ChangeError, Hosted, ReloadError, ZoneSource};
 pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
+pub use proofs::Proof;
 pub use received::{Changes, zone_from_records, zone_with_changes};
 pub use set::Zones;
 pub use update::Update;
@@ -42,7 +45,10 @@ use crate::wire::{KeyBuf, Name, RrSet, Rtype, SoaTemplate};
 #[derive(Debug)]
 pub struct Node {
     pub owner: Name,
+    /// Without signatures.
     rrsets: Vec<RrSet>,
+    /// By the type that they cover.
+    signatures: Box<[(Rtype, RrSet)]>,
     /// Length of the key of the topmost delegation at or above this name; 0: none.
     cut: u16,
     /// Length of the key of the topmost DNAME at or above this name, plus one; 0: none.
@@ -55,9 +61,24 @@ impl Node {
         self.rrsets.iter().find(|rrset| rrset.rtype == rtype)
     }
 
-    /// All record sets, by type.
+    /// All record sets but signatures, by type.
     pub fn rrsets(&self) -> &[RrSet] {
         &self.rrsets
+    }
+
+    /// The signatures of the set of a type.
+    pub fn signatures(&self, covered: Rtype) -> Option<&RrSet> {
+        self.signatures.iter().find(|(rtype, _)| *rtype == covered).map(|(_, set)| set)
+    }
+
+    /// All record sets: those that are signed, and behind them their signatures with the type that they cover.
+    pub fn all_sets(&self) -> impl Iterator<Item = (Rtype, &RrSet)> {
+        let rrsets = self.rrsets.iter().map(|set| (Rtype(0), set));
+        rrsets.chain(self.signatures.iter().map(|(covered, set)| (*covered, set)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rrsets.is_empty() && self.signatures.is_empty()
     }
 }
 
@@ -87,6 +108,9 @@ pub struct Zone {
     /// Keyed by the part of the key after the apex's.
     nodes: BTreeMap<Box<[u8]>, Arc<Node>>,
     index: index::Index,
+    /// NSEC3 records: their owners are no names that anybody could ask for (RFC 5155 section 7.2.8).
+    hashed: hashed::Hashed,
+    denial: hashed::Denial,
     records: u64,
     names: u64,
     /// Seconds that negative answers may be kept (RFC 2308 section 3).
@@ -114,6 +138,8 @@ impl Zone {
             index: index::Index::of(&BTreeMap::new()),
             negative_soa: None,
             nodes: BTreeMap::new(),
+            hashed: hashed::Hashed::default(),
+            denial: hashed::Denial::Plain,
             records: 0,
             names: 0,
             negative_ttl: 0,
@@ -190,9 +216,21 @@ impl Zone {
         self.index.exact(&[])
     }
 
-    /// All names with records, in canonical order.
+    /// All names with records: in canonical order, and behind them the hashed ones by their hashes.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().map(|node| &**node).filter(|node| !node.rrsets.is_empty())
+        let names = self.nodes.values().map(|node| &**node).filter(|node| !node.is_empty());
+        names.chain(self.hashed.iter().map(|(_, node)| &**node))
+    }
+
+    /// Whether the zone is signed: its SOA has a signature.
+    pub fn is_signed(&self) -> bool {
+        self.apex_node().is_some_and(|apex| apex.signatures(Rtype::SOA).is_some())
+    }
+
+    /// All nodes, with keys that order them: names, then hashes.
+    fn keyed(&self) -> impl Iterator<Item = ((bool, &[u8]), &Node)> {
+        let names = self.nodes.iter().map(|(key, node)| ((false, &**key), &**node));
+        names.chain(self.hashed.iter().map(|(hash, node)| ((true, &hash[..]), &**node)))
     }
 
     fn relative<'k>(&self, key: &'k KeyBuf) -> Option<&'k [u8]> {

@@ -8,6 +8,8 @@ use crate::wire::RrSet;
 /// A record's place in a zone. It means something for that very zone only, which never changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordPlace {
+    /// Among the hashed names, which come last.
+    hashed: bool,
     node: Box<[u8]>,
     rrset: usize,
     record: usize,
@@ -22,11 +24,16 @@ impl Zone {
         mut take: impl FnMut(&Node, &RrSet, &[u8]) -> bool,
     ) -> Option<RecordPlace> {
         let (mut first_rrset, mut first_record) = (place.rrset, place.record);
-        for (key, node) in self.nodes.range::<[u8], _>((Bound::Included(&*place.node), Bound::Unbounded)) {
-            for (rrset_at, rrset) in node.rrsets.iter().enumerate().skip(first_rrset) {
+        let from = (Bound::Included(&*place.node), Bound::Unbounded);
+        let names = self.nodes.range::<[u8], _>(from).filter(|_| !place.hashed);
+        let names = names.map(|(key, node)| ((false, &**key), node));
+        let hashed = self.hashed.from(if place.hashed { &place.node } else { &[] });
+        let hashed = hashed.iter().map(|(hash, node)| ((true, &hash[..]), node));
+        for ((hashed, key), node) in names.chain(hashed) {
+            for (rrset_at, (_, rrset)) in node.all_sets().enumerate().skip(first_rrset) {
                 for (record, rdata) in rrset.iter().enumerate().skip(first_record) {
                     if !take(node, rrset, rdata) {
-                        return Some(RecordPlace { node: key.clone(), rrset: rrset_at, record });
+                        return Some(RecordPlace { hashed, node: key.into(), rrset: rrset_at, record });
                     }
                 }
                 first_record = 0;

@@ -8,6 +8,8 @@ use hickory_proto::rr::Record;
 use super::*;
 use crate::zone::zone_from_text;
 
+mod signed;
+
 const ALPHA: &str = "
 $TTL 3600
 @            300 SOA ns hostmaster 1 1h 15m 1w 10m
@@ -60,8 +62,11 @@ fn query(name: &str, rtype: Rtype) -> Vec<u8> {
 }
 
 fn ask_limited(zones: &Zones, name: &str, rtype: Rtype, limit: usize) -> (Served, Message) {
-    let octets = query(name, rtype);
-    let request = Request::parse(&octets).unwrap();
+    ask_octets(zones, &query(name, rtype), limit)
+}
+
+fn ask_octets(zones: &Zones, octets: &[u8], limit: usize) -> (Served, Message) {
+    let request = Request::parse(octets).unwrap();
     let mut buffer = Vec::new();
     let mut writer = Writer::new(&mut buffer, &request, limit);
     let served = answer(zones, &request, &mut writer, Rotation::Fixed);
