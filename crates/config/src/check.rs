@@ -190,6 +190,19 @@ fn dns(config: &Config, document: &mut Document<'_>) {
             let message = "the zone is had from others; expected its updates there, not here";
             document.problem(&["dns", "zones", &at, "update_from"], message);
         }
+        if !zone.mail_names.is_empty() && !zone.primaries.is_empty() {
+            let message = "the zone is had from others; expected its records there, not here";
+            document.problem(&["dns", "zones", &at, "mail_names"], message);
+        }
+        for (place, name) in zone.mail_names.iter().enumerate() {
+            let is_label = |label: &str| {
+                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            };
+            if !name.split('.').all(is_label) {
+                let message = format!("{name:?} is no name within the zone; expected such as \"_domainkey\"");
+                document.problem(&["dns", "zones", &at, "mail_names", &place.to_string()], message);
+            }
+        }
         for (place, rule) in zone.update_from.iter().enumerate().filter(|(_, rule)| rule.key.is_none()) {
             let message = format!(
                 "{rule} could be anyone, since addresses can be forged; expected a key, such as \"{rule} key:NAME\""

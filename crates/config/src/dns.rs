@@ -41,6 +41,10 @@ pub struct Zone {
     /// Who may change the zone (RFC 2136); each with a key. Empty: nobody. The server then writes `file`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_rules")]
     pub update_from: Vec<DnsRule>,
+    /// Names at or below which the mail roles may put records of their own, such as `_domainkey` or `_25._tcp`: they fit
+    /// wherever these labels stand in a name of the zone. Empty: nowhere. The server then writes `file`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mail_names: Vec<String>,
     /// Servers that are told when the zone has changed (RFC 1996).
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_peers")]
     pub notify: Vec<DnsPeer>,

@@ -14,7 +14,7 @@ use postroad_rpc::v1::zones_server::ZonesServer;
 use postroad_service::{BindError, Clock, Drain, Gate, Node, StartError};
 use postroad_types::Role;
 
-use crate::admin::{CacheService, ZonesService};
+use crate::admin::{CacheService, MailNames, ZonesService};
 use crate::agreements::{AgreementError, Agreements};
 use crate::front::{self, Bound, Engine, QuicError, Recursion};
 use crate::resolve::cache::TtlBounds;
@@ -140,12 +140,15 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
             addresses.into_iter().for_each(|address| node.note_bound(what, address));
         }
     }
+    let zones = ZonesService::new(
+        Arc::clone(&dns.hosted),
+        dns.followers.clone(),
+        dns.resolver.clone(),
+        node.drain.clone(),
+    );
+    let zones = zones.with_mail_names(MailNames::read(&node.config.dns.zones));
     let server = Server::new(Role::Dns)
-        .add(ZonesServer::new(ZonesService::new(
-            Arc::clone(&dns.hosted),
-            dns.followers.clone(),
-            dns.resolver.clone(),
-        )))
+        .add(ZonesServer::new(zones))
         .add(CacheServer::new(CacheService::new(dns.resolver.clone())));
     let health = node.serve_rpc(server)?;
     node.serve_admin()?;

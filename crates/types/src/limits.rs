@@ -174,7 +174,11 @@ pub const DNS_ZONE_FILE_OCTETS_MAX: u64 = 1 << 30;
 pub const DNS_ZONE_RRSET_RECORDS_MAX: usize = 4000;
 /// Errors reported for one zone file; the rest follows from the first ones anyway.
 pub const DNS_ZONE_ERRORS_MAX: usize = 20;
-/// Requests of one TCP connection that are answered at the same time.
+/// Records that one commit takes out of a zone or puts into it.
+pub const DNS_COMMIT_RECORDS_MAX: usize = 10_000;
+/// Octets of a zone text that is loaded over gRPC; longer ones come as files.
+pub const DNS_ZONE_TEXT_OCTETS_MAX: usize = 64 * 1024 * 1024;
+/// Requests of one connection that are answered at the same time.
 pub const DNS_TCP_PIPELINE_MAX: usize = 32;
 /// Seconds that a client may take for its TLS or QUIC handshake.
 pub const DNS_HANDSHAKE_SECONDS: u64 = 10;

@@ -1,9 +1,11 @@
 //! The gRPC services Zones and Cache over the zones and the resolver; what `postroad dns …` speaks to.
 
 mod cache;
+mod changes;
 mod zones;
 
 pub use cache::CacheService;
+pub use changes::MailNames;
 pub use zones::ZonesService;
 
 use std::pin::Pin;
