@@ -23,6 +23,18 @@ pub enum Rotation {
     Fixed,
 }
 
+/// How much of its clients' addresses the query log tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryLogClients {
+    #[default]
+    Full,
+    /// The network: /24, /56.
+    Network,
+    /// Nothing.
+    None,
+}
+
 /// `[[dns.zones]]`: a zone that we answer for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,6 +110,11 @@ pub struct Dns {
     /// Networks whose answers are not counted, beside loopback and those that may have recursion.
     #[serde(with = "networks")]
     pub answers_uncounted: Vec<IpNet>,
+    /// File with a line for every question and what became of it. Without it none is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_log: Option<PathBuf>,
+    /// `full`, `network` (/24, /56) or `none`.
+    pub query_log_clients: QueryLogClients,
     /// Secrets that are shared with other name servers.
     pub keys: Vec<DnsKey>,
     pub zones: Vec<Zone>,
@@ -121,6 +138,8 @@ impl Default for Dns {
             nsid: String::new(),
             answers_per_second: 1000,
             answers_uncounted: Vec::new(),
+            query_log: None,
+            query_log_clients: QueryLogClients::Full,
             keys: Vec::new(),
             zones: Vec::new(),
             recursion: Recursion::default(),

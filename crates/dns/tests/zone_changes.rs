@@ -4,20 +4,17 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use common::{SOON, Stage, ask, data, loopback};
+use common::{Running, SOON, Stage, ask, data, loopback};
 use postroad_config::Config;
+use postroad_rpc::Channel;
 use postroad_rpc::v1::zones_client::ZonesClient;
 use postroad_rpc::v1::{
     CommitZoneReply, CommitZoneRequest, DiffZoneRequest, LoadZoneRequest, WatchZonesRequest,
 };
-use postroad_rpc::{Channel, ChannelOptions};
-use postroad_service::{Drain, Node, identity};
 use postroad_types::Role;
 use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
@@ -25,53 +22,32 @@ const ZONE: &str = "$TTL 60\n@ SOA ns h 7 1h 15m 1w 60\n@ NS ns\nns A 192.0.2.1\
 
 struct Scene {
     stage: Stage,
-    config: Config,
     file: std::path::PathBuf,
     dns: SocketAddr,
-    rpc: SocketAddr,
-    drain: Drain,
-    running: JoinHandle<()>,
+    running: Running,
 }
 
 /// `told` hears of changes.
 async fn scene(told: Option<SocketAddr>) -> Scene {
-    postroad_service::tls::install_provider();
     let stage = Stage::new();
     let mut config = Config::new("ns.alpha.test", stage.folder.path().join("state"));
     let mut zone = stage.zone("alpha.test", ZONE);
     let file = zone.file.clone().unwrap();
     zone.mail_names = vec!["_domainkey".into(), "_25._tcp".into()];
     zone.notify = told.map(|told| told.to_string().parse().unwrap()).into_iter().collect();
-    let listen = vec![loopback(1, 0)];
-    (config.dns.listen, config.dns.rpc_listen, config.dns.admin_listen) =
-        (listen.clone(), listen.clone(), listen);
     config.dns.zones = vec![zone];
     config.dns.recursion.allow.clear();
-    let drain = Drain::new(Duration::from_secs(5));
-    let node = Node::alone(Arc::new(config.clone()), Role::Dns, drain.clone()).unwrap();
-    let whole = node.clone();
-    let running = tokio::spawn(async move { postroad_dns::run(whole).await.unwrap() });
-    let bound = async {
-        while node.addresses("admin").is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(SOON, bound).await.unwrap();
-    let (dns, rpc) = (node.addresses("DNS")[0], node.addresses("gRPC")[0]);
-    Scene { stage, config, file, dns, rpc, drain, running }
+    let running = Running::begin(config).await;
+    Scene { stage, file, dns: running.dns(), running }
 }
 
 impl Scene {
     fn zones(&self, role: Role) -> ZonesClient<Channel> {
-        let tls = identity::load(&self.config, &[role], SystemTime::now()).unwrap();
-        let options = ChannelOptions { deadline: SOON, connect_timeout: SOON, resolve_every: SOON };
-        let host = (self.rpc.ip().to_string(), self.rpc.port());
-        ZonesClient::new(Channel::new(Role::Dns, vec![host], tls, options))
+        ZonesClient::new(self.running.channel(role))
     }
 
     async fn end(self) {
-        self.drain.stop();
-        timeout(SOON, self.running).await.unwrap().unwrap();
+        self.running.end().await;
         drop(self.stage);
     }
 }

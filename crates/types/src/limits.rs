@@ -174,6 +174,13 @@ pub const DNS_ZONE_FILE_OCTETS_MAX: u64 = 1 << 30;
 pub const DNS_ZONE_RRSET_RECORDS_MAX: usize = 4000;
 /// Errors reported for one zone file; the rest follows from the first ones anyway.
 pub const DNS_ZONE_ERRORS_MAX: usize = 20;
+/// Requests that wait to be written into the query log; more are counted and left out.
+pub const DNS_QUERY_LOG_WAITING_MAX: usize = 16 * 1024;
+/// Requests a second that are looked at for those who watch the traffic, and how many of them may wait.
+pub const DNS_SAMPLES_PER_SECOND: u32 = 2000;
+pub const DNS_SAMPLES_WAITING_MAX: usize = 2048;
+/// Names, and clients, that are told apart when the most frequent are looked for.
+pub const DNS_TOP_PLACES_MAX: usize = 1000;
 /// Records that one commit takes out of a zone or puts into it.
 pub const DNS_COMMIT_RECORDS_MAX: usize = 10_000;
 /// Octets of a zone text that is loaded over gRPC; longer ones come as files.

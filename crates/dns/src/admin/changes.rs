@@ -18,7 +18,7 @@ use tonic::{Status, Streaming};
 use tracing::info;
 
 use super::zones::{ZonesService, blocking, message};
-use super::{PER_MESSAGE, Replies, invalid, name, without_dot};
+use super::{Replies, invalid, name, replies, without_dot};
 use crate::wire::{Name, display_rdata};
 use crate::zone::{
     Change, ChangeError, Commit, CommitError, Hosted, ReloadError, Zone, difference, zone_replaced,
@@ -187,12 +187,9 @@ impl ZonesService {
         let same = usize::from(delta.removed.first() == delta.added.first());
         let removed: Vec<String> = lines(delta.removed.get(same..).unwrap_or_default()).collect();
         let added: Vec<String> = lines(delta.added.get(same..).unwrap_or_default()).collect();
-        let pieces =
-            |lines: Vec<String>| lines.chunks(PER_MESSAGE).map(<[String]>::to_vec).collect::<Vec<_>>();
-        let goes = pieces(removed).into_iter().map(|removed| DiffZoneReply { removed, added: Vec::new() });
-        let comes = pieces(added).into_iter().map(|added| DiffZoneReply { removed: Vec::new(), added });
-        let all: Vec<_> = goes.chain(comes).map(Ok).collect();
-        Ok(Box::pin(stream::iter(all)))
+        let goes = replies(removed, |removed| DiffZoneReply { removed, added: Vec::new() });
+        let comes = replies(added, |added| DiffZoneReply { removed: Vec::new(), added });
+        Ok(Box::pin(goes.chain(comes)))
     }
 
     pub(super) fn watch(&self, origin: Option<Name>) -> Result<Replies<WatchZonesReply>, Status> {

@@ -204,6 +204,7 @@ impl Engine {
                         client,
                         task,
                         signer: None,
+                        begun: None,
                         _permit: permit,
                     });
                 }
