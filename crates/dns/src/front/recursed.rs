@@ -1,13 +1,12 @@
 //! Answers of the resolver as responses: with signatures and proofs for those who want them (RFC 4035 section 3.2), with
 //! AD for those who understand it (RFC 6840 sections 5.7 and 5.8), with the reason where there is no answer (RFC 8914).
 
-use super::packets::Lifetime;
 use crate::resolve::evidence::Witness;
 use crate::resolve::security::Security;
 use crate::resolve::{Answer, Held};
 use crate::serve::{Rotation, rcode};
 use crate::wire::options::extended;
-use crate::wire::{Name, Request, RrSet, Rtype, Section, TTL_PLACES_MAX, Writer};
+use crate::wire::{Name, Request, RrSet, Rtype, Section, Writer};
 
 /// Writes an answer of the resolver.
 pub(super) fn write(answer: &Answer, request: &Request<'_>, writer: &mut Writer<'_>, rotation: Rotation) {
@@ -79,17 +78,4 @@ fn records(answer: &Answer, dnssec_ok: bool, writer: &mut Writer<'_>, rotation: 
 
 fn is_alias(witness: &Witness) -> bool {
     witness.rrset.rtype == Rtype::DNAME
-}
-
-/// How long an answer of the resolver may be kept. `None`: not at all.
-pub(super) fn lifetime(answer: &Answer, writer: &Writer<'_>) -> Option<Lifetime> {
-    // Not to its very end, so that the resolver hears that it is in use when it is nearly over.
-    let ttls = answer.records.iter().chain(&answer.authority);
-    let ttls = ttls.map(|held| held.ttl.saturating_sub(held.rrset.ttl / 10));
-    let seconds = ttls.min().filter(|ttl| *ttl > 0 && answer.rcode != rcode::SERVFAIL && !answer.stale)?;
-    let mut places = [0; TTL_PLACES_MAX];
-    for (place, known) in places.iter_mut().zip(writer.ttl_places()?) {
-        *place = *known;
-    }
-    Some(Lifetime { seconds, places })
 }
