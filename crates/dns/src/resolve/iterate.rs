@@ -26,7 +26,9 @@ use postroad_types::limits::{
 
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
+use super::minimise::Uncut;
 use super::reply::{self, Owned, Reply};
+use super::round::{Candidate, Round, TRIES_MAX};
 pub use super::rules::Rules;
 use super::servers::Servers;
 use super::steps::{Answer, Held, Source, Step};
@@ -41,6 +43,7 @@ use crate::zone::Zones;
 pub struct Context<'a> {
     pub cache: &'a Cache,
     pub servers: &'a Servers,
+    pub uncut: &'a Uncut,
     pub zones: &'a Zones,
     /// Names that are answered here though they are nobody's.
     pub special: &'a Zones,
@@ -55,31 +58,6 @@ pub struct Context<'a> {
 pub enum Action {
     Ask(Ask),
     Done(Answer),
-}
-
-#[derive(Debug)]
-struct Address {
-    ip: IpAddr,
-    tries: u32,
-}
-
-/// A name server of the zone that is being asked.
-#[derive(Debug)]
-struct Candidate {
-    name: Name,
-    addresses: Vec<Address>,
-    /// Address types that need not be looked up any more.
-    looked_up: Vec<Rtype>,
-}
-
-/// The attempt to get an answer from one zone's servers.
-#[derive(Debug)]
-struct Round {
-    zone: Name,
-    candidates: Vec<Candidate>,
-    asks: usize,
-    glueless: usize,
-    last_problem: String,
 }
 
 #[derive(Debug)]
@@ -179,11 +157,13 @@ impl Iteration {
             let Some(round) = &mut goal.round else { continue };
             if let Some((ip, _)) = best {
                 let tries = round.address(ip).map_or(0, |address| address.tries);
-                round.asks += 1;
+                let ancestor = round.shown.next(&goal.name, context.uncut, context.now);
+                round.asks += usize::from(ancestor.is_none());
+                let rtype = if ancestor.is_some() { Rtype::A } else { goal.rtype };
                 let ask = Ask {
                     server: SocketAddr::new(ip, context.rules.port),
-                    name: goal.name.clone(),
-                    rtype: goal.rtype,
+                    name: ancestor.unwrap_or_else(|| goal.name.clone()),
+                    rtype,
                     tcp: false,
                     edns: context.servers.takes_edns(ip, context.now),
                     timeout: context.servers.timeout(ip, tries, context.rules.query_timeout),
@@ -243,8 +223,10 @@ impl Iteration {
         context: Context<'_>,
     ) -> Option<Answer> {
         let ask = self.pending.take()?;
-        let goal = self.goals.last()?;
-        let zone = goal.round.as_ref()?.zone.clone();
+        let goal = self.goals.last_mut()?;
+        let part = ask.name.label_count() < goal.name.label_count();
+        let round = goal.round.as_mut()?;
+        let zone = round.zone.clone();
         let ip = ask.server.ip();
         let reply = outcome.map(|message| {
             context.servers.answered(ip, took);
@@ -257,6 +239,9 @@ impl Iteration {
         };
         let (name, rtype) = (ask.name.clone(), ask.rtype);
         self.steps.push(Step { source, zone: zone.clone(), name, rtype, outcome: described.clone(), took });
+        if part && !is_told_of_part(&reply, &ask) {
+            round.shown.show_all();
+        }
         let finish = match reply {
             Err(AskError::Suspicious) if !ask.tcp => {
                 self.again = Some(Ask { tcp: true, timeout: context.rules.query_timeout, ..ask });
@@ -275,6 +260,14 @@ impl Iteration {
             }
             Ok(Reply::NotUnderstood(_)) if ask.edns => {
                 self.again = Some(Ask { edns: false, ..ask });
+                None
+            }
+            // The next question is for more of the name, or for all of it.
+            Ok(reply) if part && !matches!(reply, Reply::Referral(_)) => {
+                if matches!(reply, Reply::Answer(_) | Reply::NoData(..)) {
+                    round.shown.passed(&ask.name);
+                    context.uncut.put(ask.name, context.now);
+                }
                 None
             }
             Ok(Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_)) => {
@@ -402,9 +395,6 @@ impl Iteration {
     }
 }
 
-/// Questions that one address is asked in one round.
-const TRIES_MAX: u32 = 2;
-
 impl Goal {
     /// Goes on with the name that an alias leads to.
     fn rename(&mut self, target: Name) -> Option<Finish> {
@@ -414,59 +404,14 @@ impl Goal {
     }
 }
 
-impl Candidate {
-    fn add(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        for ip in addresses {
-            if !self.addresses.iter().any(|address| address.ip == ip) {
-                self.addresses.push(Address { ip, tries: 0 });
-            }
-        }
-    }
-}
-
-impl Round {
-    fn new(delegation: &Delegation, context: Context<'_>) -> Self {
-        let mut candidates = Vec::with_capacity(delegation.servers.len());
-        for server in &delegation.servers {
-            let mut candidate =
-                Candidate { name: server.name.clone(), addresses: Vec::new(), looked_up: Vec::new() };
-            candidate.add(server.addresses.iter().copied());
-            for rtype in [Rtype::A, Rtype::AAAA] {
-                let hit = context.cache.answer(&server.name, rtype, context.now);
-                match hit.map(|hit| hit.entry) {
-                    Some(Entry::Positive(rrset)) if rrset.rtype == rtype => {
-                        candidate.add(rrset.iter().filter_map(address));
-                    }
-                    Some(Entry::NoData(..) | Entry::NxDomain(_)) => candidate.looked_up.push(rtype),
-                    _ => {}
-                }
-            }
-            if !context.rules.ipv6 {
-                candidate.looked_up.push(Rtype::AAAA);
-            }
-            candidates.push(candidate);
-        }
-        let last_problem = "none has a known address that serves it".to_owned();
-        Self { zone: delegation.zone.clone(), candidates, asks: 0, glueless: 0, last_problem }
-    }
-
-    fn address(&mut self, ip: IpAddr) -> Option<&mut Address> {
-        self.candidates
-            .iter_mut()
-            .flat_map(|candidate| &mut candidate.addresses)
-            .find(|address| address.ip == ip)
-    }
-
-    /// The address to ask next, and whether it is one that did not answer lately.
-    fn best(&self, context: Context<'_>) -> Option<(IpAddr, bool)> {
-        let addresses = self.candidates.iter().flat_map(|candidate| &candidate.addresses);
-        let usable =
-            addresses.filter(|address| address.tries < TRIES_MAX && context.rules.allows(address.ip));
-        let ranked = usable.filter_map(|address| {
-            let rank = context.servers.rank(address.ip, &self.zone, rand::random(), context.now)?;
-            Some(((rank.down, address.tries, rank), address.ip))
-        });
-        ranked.min().map(|((down, ..), ip)| (ip, down))
+/// Whether a server that was asked for a part of the name said what the next question depends on, or shall be asked for
+/// that part in another way.
+fn is_told_of_part(reply: &Result<Reply, AskError>, ask: &Ask) -> bool {
+    match reply {
+        Ok(Reply::Referral(_) | Reply::Answer(_) | Reply::NoData(..)) => true,
+        Ok(Reply::Truncated) | Err(AskError::Suspicious) => !ask.tcp,
+        Ok(Reply::NotUnderstood(_)) => ask.edns,
+        _ => false,
     }
 }
 

@@ -8,7 +8,9 @@ pub mod cache;
 mod delegation;
 pub mod iterate;
 mod local;
+mod minimise;
 mod reply;
+mod round;
 mod rules;
 pub mod servers;
 pub mod special;
@@ -34,6 +36,7 @@ use crate::wire::{Name, RrSetBuilder, Rtype};
 use crate::zone::Zones;
 use cache::{Cache, Entry, TtlBounds};
 use iterate::{Action, Context, Freshness, Iteration, Rules};
+use minimise::Uncut;
 use servers::Servers;
 use upstream::Upstream;
 
@@ -77,6 +80,7 @@ pub struct Resolver {
     cache: Cache,
     flushes: AtomicU64,
     servers: Servers,
+    uncut: Uncut,
     flights: Mutex<HashMap<(Name, Rtype), Flight>>,
     permits: Arc<Semaphore>,
     concurrency_max: usize,
@@ -95,6 +99,7 @@ impl Resolver {
             cache: Cache::new(parts.cache_octets, parts.ttl_bounds),
             flushes: AtomicU64::new(0),
             servers: Servers::default(),
+            uncut: Uncut::default(),
             flights: Mutex::default(),
             permits: Arc::new(Semaphore::new(parts.concurrency_max)),
             concurrency_max: parts.concurrency_max,
@@ -279,6 +284,7 @@ impl Resolver {
         Context {
             cache: &self.cache,
             servers: &self.servers,
+            uncut: &self.uncut,
             zones,
             special: &self.special,
             root: &self.root,
@@ -306,6 +312,7 @@ impl Resolver {
     pub fn flush(&self, name: &Name) -> u64 {
         if name.is_root() {
             self.servers.forget();
+            self.uncut.forget();
         }
         let entries = self.cache.flush(name);
         // Afterwards: what was made of the cache before is old by then.
