@@ -4,7 +4,7 @@
 
 Compared are the response code, the answer's record sets without TTL and order, and with "ad" the AD flag. Each line of
 EXCEPTIONS is "NAME-PATTERN TYPE-PATTERN WHO-MAY-DIFFER reason …": patterns as a shell's; who: the name of a resolver, or "*".
-A difference that no line covers is printed and makes the run fail; so does a line that covers nothing.
+A difference that no line covers is printed and makes the run fail.
 """
 
 import asyncio
@@ -163,12 +163,11 @@ async def main():
         print(f"DIFFERENT {name} {rtype}")
         for who, result in seen.items():
             print(f"    {who:9}{text(result, with_ad)}")
-    for index, exception in enumerate(exceptions):
-        if index not in used:
-            print(f"UNUSED exception: {' '.join(exception).strip()}")
+    for exception in (exception for index, exception in enumerate(exceptions) if index not in used):
+        print(f"not needed this time: {' '.join(exception).strip()}")
     print(", ".join(f"{what} {count}" for what, count in sorted(tally.items())))
     print(f"{len(questions)} questions, {len(differences)} differences without a reason")
-    return 1 if differences or len(used) < len(exceptions) else 0
+    return 1 if differences else 0
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ use postroad_types::limits::{
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
 use super::minimise::Uncut;
+use super::rename::{Renamed, is_made, renamed};
 use super::reply::{self, Owned, Reply};
 use super::round::{Candidate, Round, TRIES_MAX};
 pub use super::rules::Rules;
@@ -133,6 +134,7 @@ impl Iteration {
                     let finish = match reply {
                         Known::Reply(reply) => self.take_reply(reply, context, false),
                         Known::Hit(hit) => self.take_hit(hit),
+                        Known::Renamed(renamed) => self.take_renamed(renamed),
                     };
                     if let Some(done) = finish.and_then(|finish| self.finish(finish)) {
                         return Action::Done(done);
@@ -301,11 +303,13 @@ impl Iteration {
     fn take_reply(&mut self, reply: Reply, context: Context<'_>, fetched: bool) -> Option<Finish> {
         let max_ttl = context.rules.max_ttl;
         let take = |goal: &mut Goal, records: Vec<Owned>| {
-            for (owner, rrset) in records {
-                if fetched {
-                    context.cache.put_positive(&owner, rrset.clone(), context.now);
+            let mut before = None;
+            for owned in records {
+                if fetched && !is_made(before.as_ref(), &owned) {
+                    context.cache.put_positive(&owned.0, owned.1.clone(), context.now);
                 }
-                goal.records.push(Held::fetched((owner, rrset), max_ttl));
+                goal.records.push(Held::fetched(owned.clone(), max_ttl));
+                before = Some(owned);
             }
         };
         let goal = self.goals.last_mut()?;
@@ -366,6 +370,13 @@ impl Iteration {
         }
     }
 
+    /// Uses a DNAME that the cache holds.
+    fn take_renamed(&mut self, renamed: Renamed) -> Option<Finish> {
+        let goal = self.goals.last_mut()?;
+        goal.records.extend(renamed.held(&goal.name));
+        if goal.rtype == Rtype::CNAME { Some(Finish::Records) } else { goal.rename(renamed.target) }
+    }
+
     /// Ends the goal on top: hands what it found to the one below, or is the end of all.
     fn finish(&mut self, finish: Finish) -> Option<Answer> {
         let goal = self.goals.pop()?;
@@ -418,6 +429,7 @@ fn is_told_of_part(reply: &Result<Reply, AskError>, ask: &Ask) -> bool {
 enum Known {
     Reply(Reply),
     Hit(Hit),
+    Renamed(Renamed),
 }
 
 /// What our own zones or the cache know about a goal.
@@ -438,7 +450,9 @@ fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source,
 }
 
 fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
-    context.cache.answer(&goal.name, goal.rtype, context.now).map(|hit| (Source::Cache, Known::Hit(hit)))
+    let hit = context.cache.answer(&goal.name, goal.rtype, context.now).map(Known::Hit);
+    let known = hit.or_else(|| renamed(context.cache, &goal.name, context.now, false).map(Known::Renamed))?;
+    Some((Source::Cache, known))
 }
 
 /// The delegation that a goal starts at. DS records are the upper side's of a zone cut (RFC 4035 section 3.1.4.1).
@@ -476,6 +490,7 @@ fn negative(
 fn describe(known: &Known) -> String {
     match known {
         Known::Reply(reply) => describe_reply(reply),
+        Known::Renamed(renamed) => format!("alias to {}", renamed.target),
         Known::Hit(hit) => match &hit.entry {
             Entry::Positive(rrset) if rrset.rtype == Rtype::CNAME => "alias".to_owned(),
             Entry::Positive(_) => "answer".to_owned(),

@@ -9,6 +9,7 @@ mod delegation;
 pub mod iterate;
 mod local;
 mod minimise;
+mod rename;
 mod reply;
 mod round;
 mod rules;
@@ -26,6 +27,7 @@ use arc_swap::ArcSwap;
 pub use delegation::{Delegation, NameServer};
 use metrics::{counter, gauge, histogram};
 use postroad_service::Clock;
+use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 pub use steps::{Answer, Explained, Held, Source, Step};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{error::Elapsed, timeout};
@@ -130,13 +132,21 @@ impl Resolver {
         };
         let mut name = name.clone();
         loop {
-            let hit = match self.cache.answer(&name, rtype, now) {
-                Some(hit) => hit,
-                None if stale => {
-                    answer.stale = true;
-                    self.cache.stale(&name, rtype, now)?
+            let hit = self.cache.answer(&name, rtype, now).or_else(|| {
+                answer.stale |= stale;
+                if stale { self.cache.stale(&name, rtype, now) } else { None }
+            });
+            let Some(hit) = hit else {
+                let renamed = rename::renamed(&self.cache, &name, now, stale)?;
+                if answer.records.len() > DNS_ALIAS_STEPS_MAX {
+                    return None;
                 }
-                None => return None,
+                answer.records.extend(renamed.held(&name));
+                if rtype == Rtype::CNAME {
+                    return Some(answer);
+                }
+                name = renamed.target;
+                continue;
             };
             let held = |(owner, rrset)| Held { owner, rrset, ttl: hit.ttl, age: Some(hit.age) };
             match hit.entry {

@@ -95,19 +95,20 @@ fn follow(answers: &[Record], name: &Name, rtype: Rtype, zone: &Name) -> Followe
     let mut chain: Vec<Owned> = Vec::new();
     let mut last = name.clone();
     while chain.len() <= DNS_ALIAS_STEPS_MAX {
-        if let Some(rrset) = rrset(answers, &last, rtype) {
-            chain.push((last, rrset));
-            return Followed::Complete(chain);
-        }
-        if rtype == Rtype::CNAME {
-            break;
-        }
         let target = if let Some((owner, dname, target)) = renamed(answers, &last, zone) {
             let mut alias = RrSetBuilder::new(Rtype::CNAME, dname.ttl);
             alias.push(target.as_wire());
             chain.push((owner, dname));
             chain.extend(alias.build().map(|alias| (last.clone(), Arc::new(alias))));
+            if rtype == Rtype::CNAME {
+                return Followed::Complete(chain);
+            }
             Some(target)
+        } else if let Some(rrset) = rrset(answers, &last, rtype) {
+            chain.push((last, rrset));
+            return Followed::Complete(chain);
+        } else if rtype == Rtype::CNAME {
+            break;
         } else if let Some(alias) = rrset(answers, &last, Rtype::CNAME) {
             let target = Name::from_wire(alias.first()).ok();
             chain.push((last.clone(), alias));
