@@ -13,6 +13,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`dnssec`] | signatures, keys and proofs: octets and arithmetic |
+//! | [`keys`] | the keys that zones are signed with, and how they follow each other |
 //! | [`wire`] | octets: names, record sets, zone file words, requests in, responses out |
 //! | [`transfer`] | zones from and to other servers |
 //! | [`tsig`] | messages signed with a shared secret |
@@ -28,6 +29,7 @@ pub mod admin;
 mod agreements;
 pub mod dnssec;
 pub mod front;
+pub mod keys;
 pub mod resolve;
 mod run;
 pub mod serve;
