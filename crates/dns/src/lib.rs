@@ -18,6 +18,7 @@
 //! | [`transfer`] | zones from and to other servers |
 //! | [`tsig`] | messages signed with a shared secret |
 //! | [`zone`] | zones in memory and their files |
+//! | [`signing`] | signs zones |
 //! | [`serve`] | authoritative answers |
 //! | [`resolve`] | the caching resolver |
 //! | [`front`] | transports, limits, who may have recursion |
@@ -33,6 +34,7 @@ pub mod keys;
 pub mod resolve;
 mod run;
 pub mod serve;
+pub mod signing;
 pub mod transfer;
 pub mod tsig;
 pub mod wire;

@@ -22,9 +22,10 @@ use crate::resolve::iterate::Rules;
 use crate::resolve::upstream::Network;
 use crate::resolve::{Delegation, Parts, Resolver, special};
 use crate::serve::Rotation;
+use crate::signing::{Configured, SigningSetupError};
 use crate::transfer::Followers;
 use crate::wire::{Name, NameError};
-use crate::zone::{Hosted, ZoneErrors, ZoneSource};
+use crate::zone::{Hosted, LoadError, ZoneErrors, ZoneSource};
 
 /// How often what is over is dropped from the cache.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
@@ -45,7 +46,9 @@ pub enum DnsError {
     #[error("{0}")]
     Agreement(#[from] AgreementError),
     #[error("zones cannot be served:\n{0}")]
-    Zones(ZoneErrors),
+    Zones(LoadError),
+    #[error("{0}")]
+    Signing(#[from] SigningSetupError),
     #[error("[dns.recursion] root_hints {}: {error}", file.display())]
     HintsFile { file: PathBuf, error: std::io::Error },
     #[error("[dns.recursion] root_hints cannot be used:\n{0}")]
@@ -78,7 +81,9 @@ impl Dns {
         drain: &Drain,
     ) -> Result<Dns, DnsError> {
         let agreements = Agreements::read(config)?;
-        let hosted = Arc::new(Hosted::load(sources(config)?).map_err(DnsError::Zones)?);
+        let signed = Configured::open(config, &clock)?;
+        let hosted = Hosted::load_signing(sources(config)?, signed.signers()).map_err(DnsError::Zones)?;
+        let hosted = Arc::new(hosted);
         let resolver = resolver(&config.recursion, &hosted, clock.clone())?;
         let loops = available_parallelism().map_or(1, usize::from);
         let bound = front::bind_all(&config.listen, loops)?;
@@ -103,6 +108,7 @@ impl Dns {
         };
         let followers = agreements.followers.clone();
         let agreed = agreements.start(&hosted, &clock, drain);
+        signed.start(&hosted, &clock, drain);
         let engine = Engine::new(hosted.zones(), recursion, settings);
         let engine = Arc::new(engine.with_agreed(agreed, clock.clone()));
         let gate = Gate::new(config.connections_max, per_client(config.connections_max));
@@ -123,7 +129,9 @@ impl Dns {
 
 /// Runs the role until it is told to stop.
 pub async fn run(node: Node) -> Result<(), DnsError> {
-    let dns = Dns::start(&node.config.dns, node.clock.clone(), &node.drain)?;
+    let key_dir = Some(node.config.key_dir());
+    let config = postroad_config::Dns { key_dir, ..node.config.dns.clone() };
+    let dns = Dns::start(&config, node.clock.clone(), &node.drain)?;
     for address in &dns.addresses {
         node.note_bound("DNS", *address);
     }

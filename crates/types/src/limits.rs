@@ -225,6 +225,16 @@ pub const DNS_UPDATES_WAITING_MAX: usize = 16;
 pub const DNS_TSIG_UNSIGNED_MAX: usize = 99;
 /// Octets of an RSA key's modulus that signatures are checked with: 1024 to 4096 bits.
 pub const DNS_RSA_MODULUS_OCTETS: std::ops::RangeInclusive<usize> = 128..=512;
+/// A zone's signatures begin so many seconds before they are made, for clocks that are behind.
+pub const DNS_SIGNATURE_INCEPTION_S: u64 = 3600;
+/// Signatures that would be due within so many seconds are made anew together.
+pub const DNS_SIGNATURES_TOGETHER_S_MAX: u64 = 3600;
+/// What is due for a signed zone is looked at least so often, as clocks may be set, in seconds.
+pub const DNS_SIGNING_LOOK_SECONDS_MAX: u64 = 3600;
+/// A zone that could not be signed is tried again after so many seconds.
+pub const DNS_SIGNING_RETRY_SECONDS: u64 = 60;
+/// A server of a parent is waited for so many seconds.
+pub const DNS_PARENT_SECONDS_MAX: u64 = 10;
 /// Records kept of one record set that another server sends.
 pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
 

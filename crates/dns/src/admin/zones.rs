@@ -100,6 +100,7 @@ impl zones_server::Zones for ZonesService {
             let kind = match error {
                 ReloadError::Unknown(_) => FaultKind::NotFound,
                 ReloadError::Errors(_) => FaultKind::Invalid,
+                ReloadError::Signing(_) => FaultKind::Internal,
             };
             Fault::new(kind, error)
         })?;

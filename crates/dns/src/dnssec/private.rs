@@ -48,6 +48,9 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl PrivateKey {
+    /// What zones can be signed with.
+    pub const ALGORITHMS: [Algorithm; 3] = [Algorithm::ECDSAP256, Algorithm::ED25519, Algorithm::RSASHA256];
+
     /// Makes a key by chance, and gives it with its PKCS#8. RSA keys have 2048 bits.
     pub fn generate(algorithm: Algorithm) -> Result<(Self, Zeroizing<Vec<u8>>), PrivateKeyError> {
         let random = SystemRandom::new();

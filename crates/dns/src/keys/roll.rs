@@ -77,7 +77,7 @@ pub struct Step {
     /// Keys to be made; then look again.
     pub generate: Vec<(Role, Algorithm)>,
     /// Keys that are not needed any more; they are not among the keys now.
-    pub removed: Vec<u16>,
+    pub removed: Vec<KeyState>,
     /// Something about the keys is different from before.
     pub changed: bool,
     /// What is awaited.
@@ -410,7 +410,7 @@ impl Work<'_> {
             }
             if self.is_due(key.tag, Next::Remove, forgotten) {
                 self.keys.remove(index);
-                self.step.removed.push(key.tag);
+                self.step.removed.push(key);
                 self.step.changed = true;
                 return true;
             }

@@ -50,24 +50,29 @@ fn dnskey(role: Role, private: &PrivateKey) -> Vec<u8> {
     rdata
 }
 
-/// A number that caches may know for a while after it has become less.
+/// A TTL, with a greater one of before that caches may still know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lasting {
-    value: u32,
-    /// Seconds since 1970.
+    present: u32,
+    before: u32,
+    /// Until when caches may know the one before, in seconds since 1970.
     until: u64,
 }
 
 impl Lasting {
-    /// Takes the present TTL into account: the greatest that a cache may know.
-    pub fn note(&mut self, ttl: u32, now: u64) -> u32 {
-        if ttl >= self.value || self.until <= now {
-            self.value = ttl;
+    /// Takes down the TTL from now on.
+    pub fn note(&mut self, ttl: u32, now: u64) {
+        if ttl < self.present {
+            let until = now + u64::from(self.present);
+            self.before = self.greatest(now);
+            self.until = self.until.max(until);
         }
-        if ttl == self.value {
-            self.until = now + u64::from(ttl);
-        }
-        self.value
+        self.present = ttl;
+    }
+
+    /// The greatest that caches may know.
+    pub fn greatest(&self, now: u64) -> u32 {
+        if self.until > now { self.present.max(self.before) } else { self.present }
     }
 }
 
@@ -331,7 +336,7 @@ mod tests {
             keys: vec![key.state.clone()],
             serial: Some(7),
             undone: Some(9),
-            zone_ttl: Lasting { value: 5, until: 6 },
+            zone_ttl: Lasting { present: 5, before: 7, until: 8 },
             key_ttl: Lasting::default(),
             algorithm: Some((Algorithm::ED25519, Algorithm::ECDSAP256)),
         };
@@ -387,10 +392,12 @@ mod tests {
     #[test]
     fn a_ttl_that_went_down_counts_until_caches_have_forgotten_it() {
         let mut ttl = Lasting::default();
-        assert_eq!(
-            (ttl.note(300, 1000), ttl.note(60, 1100), ttl.note(60, 1299), ttl.note(60, 1300)),
-            (300, 300, 300, 60)
-        );
-        assert_eq!(ttl.note(600, 1310), 600);
+        let mut at = |present: u32, now: u64| {
+            ttl.note(present, now);
+            ttl.greatest(now)
+        };
+        assert_eq!((at(300, 1000), at(60, 2000), at(60, 2299), at(60, 2300)), (300, 300, 300, 60));
+        assert_eq!((at(600, 2310), at(90, 2320), at(30, 2330)), (600, 600, 600));
+        assert_eq!((at(30, 2919), at(30, 2920)), (600, 30));
     }
 }

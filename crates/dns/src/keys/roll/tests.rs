@@ -99,7 +99,7 @@ impl World {
                 self.keys.push(KeyState::new(self.next_tag, algorithm, role, self.now));
                 self.next_tag += 1;
             }
-            self.log.extend(step.removed.iter().map(|tag| format!("{} removed {tag}", self.now)));
+            self.log.extend(step.removed.iter().map(|key| format!("{} removed {}", self.now, key.tag)));
             let signed = self.sign();
             if !step.changed && !signed && step.generate.is_empty() {
                 break step.events;
