@@ -148,7 +148,8 @@ fn signing(config: &Config, document: &mut Document<'_>) {
     for (index, zone) in dns.zones.iter().enumerate() {
         let Some(name) = &zone.sign else { continue };
         if dns.signing_of(zone).is_none() {
-            let message = format!("there is no policy {name:?}; expected \"default\", or [dns.signing.{name}]");
+            let message =
+                format!("there is no policy {name:?}; expected \"default\", or [dns.signing.{name}]");
             document.problem(&["dns", "zones", &index.to_string(), "sign"], message);
         }
     }
@@ -163,7 +164,8 @@ fn signing(config: &Config, document: &mut Document<'_>) {
         let ttl_max = Duration::from_secs(bounds::DNS_TTL_S_MAX.into());
         for (key, ttl) in [("dnskey_ttl", policy.dnskey_ttl), ("parent_ds_ttl", policy.parent_ds_ttl)] {
             if ttl > ttl_max {
-                document.problem(&["dns", "signing", name, key], "no TTL is so long; expected 68 years at most");
+                document
+                    .problem(&["dns", "signing", name, key], "no TTL is so long; expected 68 years at most");
             }
         }
         if policy.validity > ttl_max {

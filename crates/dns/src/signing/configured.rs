@@ -18,7 +18,9 @@ use crate::zone::Hosted;
 pub enum SigningSetupError {
     #[error("[[dns.zones]] {0} is to be signed, and there is no folder for its keys; [dns] key_dir names it")]
     NoFolder(String),
-    #[error("[[dns.zones]] {zone}: there is no policy \"{policy}\"; expected \"default\", or one of [dns.signing]")]
+    #[error(
+        "[[dns.zones]] {zone}: there is no policy \"{policy}\"; expected \"default\", or one of [dns.signing]"
+    )]
     NoPolicy { zone: String, policy: String },
     #[error("[[dns.zones]] {zone} cannot be signed: {error}")]
     Keys { zone: Name, error: SignerError },

@@ -98,8 +98,7 @@ fn read(answer: &[u8], id: u16, zone: &Name, server: SocketAddr) -> Result<DsSet
 pub fn seen<'k>(zone: &Name, sets: &[DsSet], keys: impl IntoIterator<Item = (u16, &'k [u8])>) -> Vec<DsSeen> {
     let of_key = |(tag, dnskey): (u16, &[u8])| {
         let key = Dnskey::read(dnskey)?;
-        let is_its =
-            |(_, rdata): &&(u32, Vec<u8>)| Ds::read(rdata).is_some_and(|ds| ds.matches(zone, &key));
+        let is_its = |(_, rdata): &&(u32, Vec<u8>)| Ds::read(rdata).is_some_and(|ds| ds.matches(zone, &key));
         let having = sets.iter().filter(|set| set.iter().any(|ds| is_its(&ds))).count();
         let seen = match having {
             0 => Seen::Nowhere,

@@ -176,7 +176,8 @@ impl<'a> Signing<'a> {
     /// before holds something else.
     fn compare(&self, item: &Item<'_>, same: &mut bool) -> (Vec<&'a [u8]>, Vec<&'a Key>) {
         let before = self.inputs.before.and_then(|before| before.node(&item.owner, item.set.rtype));
-        let old = before.and_then(|node| node.rrset(item.set.rtype)).filter(|old| is_same_set(old, &item.set));
+        let old =
+            before.and_then(|node| node.rrset(item.set.rtype)).filter(|old| is_same_set(old, &item.set));
         *same &= old.is_some();
         if item.by == By::Nobody {
             return (Vec::new(), Vec::new());
@@ -296,8 +297,13 @@ fn is_same_set(left: &RrSet, right: &RrSet) -> bool {
 
 fn records_of(item: &Item<'_>, rrsigs: Vec<Vec<u8>>) -> Vec<Record> {
     let ttl = item.set.ttl;
-    let record =
-        |rtype: Rtype, rdata: Vec<u8>| Record { owner: item.owner.clone().into_owned(), rtype, class: 1, ttl, rdata };
+    let record = |rtype: Rtype, rdata: Vec<u8>| Record {
+        owner: item.owner.clone().into_owned(),
+        rtype,
+        class: 1,
+        ttl,
+        rdata,
+    };
     let records = item.set.iter().map(|rdata| record(item.set.rtype, rdata.to_vec()));
     records.chain(rrsigs.into_iter().map(|rdata| record(Rtype::RRSIG, rdata))).collect()
 }

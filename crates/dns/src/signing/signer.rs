@@ -266,7 +266,8 @@ impl Signer {
         let mut keys = work.known.keys.clone();
         let next = step(policy, &mut keys, now, facts(&work.known, &work.signed_by, now));
         let more = next.changed || !next.generate.is_empty();
-        let keys = work.keys().iter().map(|key| Shown { state: key.state.clone(), dnskey: key.dnskey() }).collect();
+        let keys =
+            work.keys().iter().map(|key| Shown { state: key.state.clone(), dnskey: key.dnskey() }).collect();
         (Status { keys, events: next.events, ..Status::default() }, more)
     }
 
