@@ -107,6 +107,10 @@ impl RrSetBuilder {
         if self.records.iter().any(|record| record == rdata) {
             return false;
         }
+        if self.records.is_empty() {
+            // Most sets have one record, and a zone under way as many sets as names.
+            self.records.reserve_exact(1);
+        }
         self.records.push(rdata.to_vec());
         true
     }

@@ -4,18 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use postroad_types::limits::{DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX, DNS_ZONE_RRSET_RECORDS_MAX};
 
+use super::draft::{Draft, DraftSet, SetKey};
 use super::hashed::{Denial, Hashed};
 use super::index::Index;
-use super::parser::{ParsedRecord, Place, ZoneError, ZoneErrors, parse};
+use super::parser::{ParsedRecord, ZoneError, ZoneErrors, parse};
 use super::{History, Node, Zone};
-use crate::dnssec::Rrsig;
 use crate::wire::{Name, RrSetBuilder, Rtype, SoaTemplate};
 
 /// Reads a zone from its file.
@@ -55,41 +54,6 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What makes a set: the type, and for signatures the type that they cover (RFC 4035 section 2.2), else 0.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct SetKey(Rtype, Rtype);
-
-impl SetKey {
-    fn of(rtype: Rtype, rdata: &[u8]) -> Self {
-        let covered = if rtype == Rtype::RRSIG { Rrsig::covered(rdata) } else { None };
-        Self(rtype, covered.unwrap_or(Rtype(0)))
-    }
-
-    /// All sets of a type.
-    fn all(rtype: Rtype) -> RangeInclusive<Self> {
-        Self(rtype, Rtype(0))..=Self(rtype, Rtype(u16::MAX))
-    }
-}
-
-/// The record sets of one name while the zone is built.
-struct Draft {
-    owner: Name,
-    sets: BTreeMap<SetKey, (RrSetBuilder, Place)>,
-}
-
-impl Draft {
-    fn has(&self, rtype: Rtype) -> bool {
-        self.sets.range(SetKey::all(rtype)).next().is_some()
-    }
-
-    /// Takes out what is a link of the chain of hashed names (RFC 5155): its owner is a name only by what is left.
-    fn take_hashed(&mut self) -> Option<Draft> {
-        let is_link = |SetKey(rtype, covered): &SetKey| *rtype == Rtype::NSEC3 || *covered == Rtype::NSEC3;
-        let sets: BTreeMap<_, _> = self.sets.extract_if(.., |key, _| is_link(key)).collect();
-        (!sets.is_empty()).then(|| Draft { owner: self.owner.clone(), sets })
-    }
-}
-
 /// The records of a zone while it is put together.
 pub(super) struct Drafts {
     origin: Name,
@@ -104,12 +68,10 @@ fn build(
     file: &Path,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Zone, ZoneErrors> {
-    let (records, errors) = parse(text, file, origin, read_file);
     let mut drafts = Drafts::new(origin);
+    let mut errors = parse(text, file, origin, read_file, &mut |record| drafts.add(record));
+    errors.append(&mut drafts.errors);
     drafts.errors = errors;
-    for record in records {
-        drafts.add(record);
-    }
     drafts.finish(file)
 }
 
@@ -135,10 +97,7 @@ impl Drafts {
             self.errors.push(record.place.error(message));
             return;
         };
-        let draft = self
-            .names
-            .entry(key)
-            .or_insert_with(|| Draft { owner: record.owner.clone(), sets: BTreeMap::new() });
+        let draft = self.names.entry(key).or_insert_with(|| Draft::new(record.owner.clone()));
         add(draft, record, &self.origin, &mut self.errors);
     }
 
@@ -147,10 +106,10 @@ impl Drafts {
         let Some(key) = self.key(owner) else { return false };
         let Some(draft) = self.names.get_mut(&key) else { return false };
         let key_of_set = SetKey::of(rtype, rdata);
-        let Some((set, _)) = draft.sets.get_mut(&key_of_set) else { return false };
-        let removed = set.remove(rdata);
-        if set.is_empty() {
-            draft.sets.remove(&key_of_set);
+        let Some(found) = draft.sets.get_mut(key_of_set) else { return false };
+        let removed = found.set.remove(rdata);
+        if found.set.is_empty() {
+            draft.sets.retain(|other| other.key != key_of_set);
             if draft.sets.is_empty() {
                 self.names.remove(&key);
             }
@@ -160,14 +119,14 @@ impl Drafts {
 
     fn sets(&self, owner: &Name, rtype: Rtype) -> impl Iterator<Item = &RrSetBuilder> {
         let draft = self.key(owner).and_then(|key| self.names.get(&key));
-        draft.into_iter().flat_map(move |draft| draft.sets.range(SetKey::all(rtype))).map(|(_, (set, _))| set)
+        draft.into_iter().flat_map(move |draft| draft.sets.of_type(rtype)).map(|found| &found.set)
     }
 
     /// The types that a name has.
     pub(super) fn types(&self, owner: &Name) -> Vec<Rtype> {
         let draft = self.key(owner).and_then(|key| self.names.get(&key));
         let mut types: Vec<Rtype> =
-            draft.into_iter().flat_map(|draft| draft.sets.keys()).map(|SetKey(rtype, _)| *rtype).collect();
+            draft.into_iter().flat_map(|draft| draft.sets.iter()).map(|set| set.key.rtype).collect();
         types.dedup();
         types
     }
@@ -185,9 +144,8 @@ impl Drafts {
     /// Gives a set another TTL, if it is there.
     pub(super) fn set_ttl(&mut self, owner: &Name, rtype: Rtype, ttl: u32) {
         let draft = self.key(owner).and_then(|key| self.names.get_mut(&key));
-        for (_, (set, _)) in draft.into_iter().flat_map(|draft| draft.sets.range_mut(SetKey::all(rtype))) {
-            set.set_ttl(ttl);
-        }
+        let sets = draft.into_iter().flat_map(|draft| draft.sets.iter_mut());
+        sets.filter(|found| found.key.rtype == rtype).for_each(|found| found.set.set_ttl(ttl));
     }
 
     /// Takes a whole set out. False when it is not there.
@@ -195,7 +153,7 @@ impl Drafts {
         let Some(key) = self.key(owner) else { return false };
         let Some(draft) = self.names.get_mut(&key) else { return false };
         let before = draft.sets.len();
-        draft.sets.retain(|SetKey(other, _), _| *other != rtype);
+        draft.sets.retain(|other| other.key.rtype != rtype);
         let removed = draft.sets.len() < before;
         if draft.sets.is_empty() {
             self.names.remove(&key);
@@ -211,7 +169,7 @@ impl Drafts {
     /// The zone, if it is one.
     pub(super) fn finish(mut self, file: &Path) -> Result<Zone, ZoneErrors> {
         let (origin, mut drafts) = (&self.origin, self.names);
-        let hashed: Vec<Draft> = drafts.values_mut().filter_map(Draft::take_hashed).collect();
+        let hashed: Vec<Draft> = drafts.values_mut().filter_map(|draft| draft.take_hashed(origin)).collect();
         drafts.retain(|_, draft| !draft.sets.is_empty());
         check_apex(&drafts, origin, file, &mut self.errors);
         check_aliases(&drafts, &mut self.errors);
@@ -221,8 +179,8 @@ impl Drafts {
         }
         let warnings = warnings(&drafts, origin, self.apex_octets);
         let names = drafts.len() as u64;
-        let all = drafts.values().chain(&hashed).flat_map(|draft| draft.sets.values());
-        let records = all.map(|(set, _)| set.len() as u64).sum();
+        let all = drafts.values().chain(&hashed).flat_map(|draft| draft.sets.iter());
+        let records = all.map(|found| found.set.len() as u64).sum();
         let nodes = nodes(drafts, origin);
         let soa = nodes.get(&[][..]).and_then(|apex| apex.rrset(Rtype::SOA));
         let number = |from_end: usize| {
@@ -234,7 +192,7 @@ impl Drafts {
         let negative_ttl = soa.map_or(0, |soa| soa.ttl.min(minimum));
         let negative_soa = soa.and_then(|soa| SoaTemplate::new(origin, soa, negative_ttl));
         let nodes: BTreeMap<_, _> = nodes.into_iter().map(|(key, node)| (key, Arc::new(node))).collect();
-        let hashed = Hashed::of(hashed.into_iter().map(node), origin);
+        let hashed = Hashed::of(hashed.into_iter().map(Draft::into_node), origin);
         let denial = Denial::of(nodes.get(&[][..]), &hashed);
         Ok(Zone {
             apex: origin.clone(),
@@ -269,7 +227,7 @@ fn add(draft: &mut Draft, record: ParsedRecord, origin: &Name, errors: &mut Vec<
     }
     let single = matches!(rtype, Rtype::SOA | Rtype::CNAME | Rtype::DNAME);
     let key = SetKey::of(rtype, &rdata);
-    let (set, _) = draft.sets.entry(key).or_insert_with(|| (RrSetBuilder::new(rtype, ttl), place.clone()));
+    let set = &mut draft.sets.entry(key, || (RrSetBuilder::new(rtype, ttl), place.clone())).set;
     if single && !set.is_empty() {
         errors.push(place.error(format!("a second {rtype} at {owner}; expected one at most")));
         return;
@@ -304,9 +262,9 @@ fn check_aliases(drafts: &BTreeMap<Box<[u8]>, Draft>, errors: &mut Vec<ZoneError
         // A name's descendants follow it in this order, so the last DNAME is the only one that can be above.
         if let Some((above, owner)) = dname
             && key.starts_with(above)
-            && let Some((_, place)) = draft.sets.values().next()
+            && let Some(found) = draft.sets.iter().next()
         {
-            errors.push(place.error(format!(
+            errors.push(found.place.error(format!(
                 "{} is below {owner}, which has a DNAME; expected nothing there",
                 draft.owner
             )));
@@ -318,11 +276,11 @@ fn check_aliases(drafts: &BTreeMap<Box<[u8]>, Draft>, errors: &mut Vec<ZoneError
         // RFC 4035 section 2.5.
         let may_stand = |rtype| matches!(rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC);
         if draft.has(Rtype::CNAME)
-            && let Some((SetKey(other, _), (_, place))) =
-                draft.sets.iter().find(|(SetKey(rtype, _), _)| !may_stand(*rtype))
+            && let Some(other) = draft.sets.iter().find(|found| !may_stand(found.key.rtype))
         {
-            let message = format!("{other} and CNAME at {}; expected nothing beside a CNAME", draft.owner);
-            errors.push(place.error(message));
+            let (rtype, owner) = (other.key.rtype, &draft.owner);
+            let message = format!("{rtype} and CNAME at {owner}; expected nothing beside a CNAME");
+            errors.push(other.place.error(message));
         }
     }
 }
@@ -331,7 +289,7 @@ fn check_aliases(drafts: &BTreeMap<Box<[u8]>, Draft>, errors: &mut Vec<ZoneError
 fn warnings(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, apex_octets: usize) -> Vec<ZoneError> {
     let mut warnings = Vec::new();
     for draft in drafts.values() {
-        for (SetKey(rtype, _), (set, place)) in &draft.sets {
+        for DraftSet { key: SetKey { rtype, .. }, set, place } in draft.sets.iter() {
             let skip = match *rtype {
                 Rtype::NS => 0,
                 Rtype::MX => 2,
@@ -396,9 +354,9 @@ fn nodes(drafts: BTreeMap<Box<[u8]>, Draft>, origin: &Name) -> BTreeMap<Box<[u8]
                 break;
             }
             ancestor = name.parent();
-            nodes.insert(relative.into(), node(Draft { owner: name, sets: BTreeMap::new() }));
+            nodes.insert(relative.into(), Draft::new(name).into_node());
         }
-        nodes.insert(key, node(draft));
+        nodes.insert(key, draft.into_node());
     }
     let mut cut: Option<Box<[u8]>> = None;
     let mut dname: Option<Box<[u8]>> = None;
@@ -413,17 +371,4 @@ fn nodes(drafts: BTreeMap<Box<[u8]>, Draft>, origin: &Name) -> BTreeMap<Box<[u8]
         node.dname = dname.as_ref().map_or(0, |dname| dname.len() as u16 + 1);
     }
     nodes
-}
-
-fn node(draft: Draft) -> Node {
-    let (mut rrsets, mut signatures) = (Vec::new(), Vec::new());
-    for (SetKey(rtype, covered), (set, _)) in draft.sets {
-        let Some(set) = set.build() else { continue };
-        if rtype == Rtype::RRSIG {
-            signatures.push((covered, set));
-        } else {
-            rrsets.push(set);
-        }
-    }
-    Node { owner: draft.owner, rrsets, signatures: signatures.into(), cut: 0, dname: 0 }
 }

@@ -12,7 +12,7 @@ use crate::wire::{Name, Rtype};
 pub(super) struct Hashed(Vec<(Nsec3Hash, Arc<Node>)>);
 
 impl Hashed {
-    /// Nodes with nothing but NSEC3 records of the zone `apex`. What has no hash for a name is left out.
+    /// Nodes with nothing but NSEC3 records, whose owners are hashes right below `apex`.
     pub(super) fn of(nodes: impl Iterator<Item = Node>, apex: &Name) -> Self {
         let mut hashed: Vec<_> =
             nodes.filter_map(|node| Some((hash_of_owner(&node.owner, apex)?, Arc::new(node)))).collect();

@@ -8,6 +8,7 @@
 
 mod build;
 mod delta;
+mod draft;
 mod export;
 mod generate;
 mod hashed;
@@ -47,7 +48,7 @@ use crate::wire::{KeyBuf, Name, RrSet, Rtype, SoaTemplate};
 pub struct Node {
     pub owner: Name,
     /// Without signatures.
-    rrsets: Vec<RrSet>,
+    rrsets: Box<[RrSet]>,
     /// By the type that they cover.
     signatures: Box<[(Rtype, RrSet)]>,
     /// Length of the key of the topmost delegation at or above this name; 0: none.

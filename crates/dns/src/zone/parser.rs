@@ -94,15 +94,17 @@ pub(super) struct ParsedRecord {
 /// How `$INCLUDE` gets at files.
 pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Reads the text of a zone file. `file` is its path for errors and for relative `$INCLUDE`.
+/// Reads the text of a zone file and hands each record to `take`; what is wrong with it. `file` is its path for errors
+/// and for relative `$INCLUDE`.
 pub(super) fn parse(
     text: &[u8],
     file: &Path,
     origin: &Name,
     read_file: ReadFile<'_>,
-) -> (Vec<ParsedRecord>, Vec<ZoneError>) {
+    take: &mut dyn FnMut(ParsedRecord),
+) -> Vec<ZoneError> {
     let mut parser = Parser {
-        records: Vec::new(),
+        take,
         errors: Vec::new(),
         read_file,
         octets: text.len() as u64,
@@ -111,7 +113,7 @@ pub(super) fn parse(
         last_ttl: None,
     };
     parser.file(text, file, origin.clone(), 0);
-    (parser.records, parser.errors)
+    parser.errors
 }
 
 /// Owner, type and data of a record.
@@ -124,16 +126,15 @@ pub(crate) fn parse_records(
     origin: &Name,
     read_file: ReadFile<'_>,
 ) -> Result<Vec<PlainRecord>, ZoneErrors> {
-    match parse(text, file, origin, read_file) {
-        (records, errors) if errors.is_empty() => {
-            Ok(records.into_iter().map(|record| (record.owner, record.rtype, record.rdata)).collect())
-        }
-        (_, errors) => Err(ZoneErrors(errors)),
-    }
+    let mut records = Vec::new();
+    let errors = parse(text, file, origin, read_file, &mut |record| {
+        records.push((record.owner, record.rtype, record.rdata));
+    });
+    if errors.is_empty() { Ok(records) } else { Err(ZoneErrors(errors)) }
 }
 
 struct Parser<'a> {
-    records: Vec<ParsedRecord>,
+    take: &'a mut dyn FnMut(ParsedRecord),
     errors: Vec<ZoneError>,
     read_file: ReadFile<'a>,
     octets: u64,
@@ -337,7 +338,7 @@ impl Parser<'_> {
                 .error("the record has no TTL; put a $TTL line such as \"$TTL 1h\" at the top of the file")
         })?;
         self.last_ttl = Some(ttl);
-        self.records.push(ParsedRecord { owner, rtype, ttl, rdata, place: place(file, type_word) });
+        (self.take)(ParsedRecord { owner, rtype, ttl, rdata, place: place(file, type_word) });
         Ok(())
     }
 }
@@ -369,11 +370,11 @@ mod tests {
             Some("zones/loop") => Ok(b"$INCLUDE loop".to_vec()),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
-        let (records, errors) = parse(text.as_bytes(), Path::new("zones/alpha"), &origin, &files);
-        let show = |r: &ParsedRecord| {
-            format!("{} {} {} {}", r.owner, r.ttl, r.rtype, display_rdata(r.rtype, &r.rdata))
-        };
-        (records.iter().map(show).collect(), errors.iter().map(ToString::to_string).collect())
+        let mut records = Vec::new();
+        let errors = parse(text.as_bytes(), Path::new("zones/alpha"), &origin, &files, &mut |r| {
+            records.push(format!("{} {} {} {}", r.owner, r.ttl, r.rtype, display_rdata(r.rtype, &r.rdata)));
+        });
+        (records, errors.iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -30,7 +30,7 @@ const OCTETS_MAX: usize = 1232;
 const VARIANTS_MAX: u16 = 8;
 /// Slots for answers with records, and for those without.
 const POSITIVE_SLOTS: usize = 1 << 15;
-const NEGATIVE_SLOTS: usize = 1 << 14;
+const NEGATIVE_SLOTS: usize = 1 << 15;
 /// Questions that are remembered as having been asked once.
 const ASKED_ONCE: usize = 1 << 16;
 

@@ -1,23 +1,25 @@
-//! A table of packets: two places for each hash, of which a new packet takes one in turn.
+//! A table of packets: four places for each hash, of which a new packet takes one in turn.
 
 use super::{HEADER_OCTETS, Keep, Probe};
 use crate::wire::TTL_PLACES_MAX;
 
 /// A hash may stand in so many places.
-const WAYS: usize = 2;
+const WAYS: usize = 4;
 
 /// A packet, and how it ages.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Packet {
-    /// The memory of the packet before it, if that was in its place.
-    octets: Vec<u8>,
+    octets: Box<[u8]>,
     /// Seconds.
     made: u32,
     until: u32,
-    places: Box<[u16]>,
+    /// Where the TTLs stand, of an answer that ages; 0 after the last.
+    places: Option<Box<[u16; TTL_PLACES_MAX]>>,
 }
 
+/// One line of the processor's cache.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 struct Slot {
     hash: u64,
     limit: u16,
@@ -26,9 +28,13 @@ struct Slot {
     /// The order that goes out next.
     turn: u16,
     orders: u16,
-    /// Whole packets, one per order; the question stands in each. Empty: the slot is free.
-    packets: Vec<Packet>,
+    /// Whole packets, one per order; the question stands in each. The first lies in the slot itself, as most answers have
+    /// but one and each way to elsewhere in memory costs. An empty first one: the slot is free.
+    first: Packet,
+    others: Box<[Packet]>,
 }
+
+const _: () = assert!(size_of::<Slot>() == 64);
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -48,7 +54,7 @@ impl Table {
     pub(super) fn clear(&mut self) {
         self.tags.fill(0);
         for slot in &mut self.slots {
-            slot.packets.clear();
+            slot.clear();
         }
     }
 
@@ -71,25 +77,24 @@ impl Table {
         if !self.may_have(probe.hash) {
             return false;
         }
-        let first = self.places(probe.hash);
         let question = HEADER_OCTETS..HEADER_OCTETS + usize::from(probe.question);
         let Some(asked) = octets.get(question.clone()) else { return false };
-        let ways = self.slots.get_mut(first..first + WAYS).unwrap_or_default();
-        let Some(slot) = ways.iter_mut().find(|slot| slot.is_for(probe, asked)) else { return false };
-        if slot.packets.len() < usize::from(slot.orders) {
+        let Some(at) = self.position(probe, asked) else { return false };
+        let Some(slot) = self.slots.get_mut(at) else { return false };
+        if slot.len() < usize::from(slot.orders) {
             // An order is still missing: the answer is made once more, in the next one.
             return false;
         }
         slot.turn = if slot.turn + 1 < slot.orders { slot.turn + 1 } else { 0 };
-        let Some(packet) = slot.packets.get(usize::from(slot.turn)) else { return false };
+        let Some(packet) = slot.packet(slot.turn) else { return false };
         if packet.until <= now {
-            slot.packets.clear();
+            slot.clear();
             return false;
         }
         response.clear();
         response.extend_from_slice(&packet.octets);
         let age = now.saturating_sub(packet.made);
-        for place in &packet.places {
+        for place in packet.places.iter().flat_map(|places| places.iter()).take_while(|place| **place > 0) {
             if let Some(ttl) =
                 response.get_mut(usize::from(*place)..).and_then(|ttl| ttl.first_chunk_mut::<4>())
             {
@@ -110,54 +115,81 @@ impl Table {
         if !self.may_have(probe.hash) {
             return None;
         }
-        let first = self.places(probe.hash);
         let asked = octets.get(HEADER_OCTETS..HEADER_OCTETS + usize::from(probe.question))?;
-        let slot = self.slots.get(first..first + WAYS)?.iter().find(|slot| slot.is_for(probe, asked))?;
-        u16::try_from(slot.packets.len()).ok()
+        let slot = self.slots.get(self.position(probe, asked)?)?;
+        u16::try_from(slot.len()).ok()
+    }
+
+    /// The slot that holds the answer to a request.
+    fn position(&self, probe: &Probe, asked: &[u8]) -> Option<usize> {
+        let first = self.places(probe.hash);
+        let tag = Self::tag(probe.hash);
+        let holds = |at: &usize| {
+            self.tags.get(*at) == Some(&tag)
+                && self.slots.get(*at).is_some_and(|slot| slot.is_for(probe, asked))
+        };
+        (first..first + WAYS).find(holds)
     }
 
     pub(super) fn keep(&mut self, probe: &Probe, response: &[u8], now: u32, keep: Keep) {
         let first = self.places(probe.hash);
         let question = HEADER_OCTETS..HEADER_OCTETS + usize::from(probe.question);
         let Some(asked) = response.get(question) else { return };
-        let ways = self.slots.get_mut(first..first + WAYS).unwrap_or_default();
-        let known = ways.iter().position(|slot| slot.is_for(probe, asked));
-        let free = known.or_else(|| ways.iter().position(|slot| slot.packets.is_empty()));
+        let known = self.position(probe, asked);
+        let is_free = |at: &usize| self.slots.get(*at).is_some_and(|slot| slot.len() == 0);
+        let free = known.or_else(|| (first..first + WAYS).find(is_free));
         self.victim = self.victim.wrapping_add(1);
-        let way = free.unwrap_or(self.victim % WAYS);
-        let Some(slot) = ways.get_mut(way) else { return };
-        if let Some(tag) = self.tags.get_mut(first + way) {
+        let at = free.unwrap_or(first + self.victim % WAYS);
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        if let Some(tag) = self.tags.get_mut(at) {
             *tag = Self::tag(probe.hash);
         }
-        let spare = if known.is_none() || slot.packets.len() >= usize::from(keep.orders) {
-            slot.packets.drain(..).next().map(|packet| packet.octets)
-        } else {
-            None
-        };
+        if known.is_none() || slot.len() >= usize::from(keep.orders) {
+            slot.clear();
+        }
         (slot.hash, slot.limit, slot.bits) = (probe.hash, probe.limit, probe.bits);
         (slot.case_bound, slot.orders) = (keep.case_bound, keep.orders.max(1));
-        let mut octets = spare.unwrap_or_default();
-        octets.clear();
-        octets.extend_from_slice(response);
+        let mut octets: Box<[u8]> = response.into();
         if probe.cookie > 0
             && let Some(options) = octets.last_chunk_mut::<2>()
         {
             *options = [0, 0];
         }
         let until = keep.lifetime.map_or(u32::MAX, |lifetime| now.saturating_add(lifetime.seconds));
-        let places = keep.lifetime.map_or([0; TTL_PLACES_MAX], |lifetime| lifetime.places);
-        let places = places.into_iter().take_while(|place| *place > 0).collect();
-        slot.packets.push(Packet { octets, made: now, until, places });
+        let places = keep.lifetime.map(|lifetime| Box::new(lifetime.places));
+        let packet = Packet { octets, made: now, until, places };
+        if slot.len() == 0 {
+            slot.first = packet;
+        } else {
+            let others = std::mem::take(&mut slot.others).into_iter();
+            slot.others = others.chain([packet]).collect();
+        }
     }
 }
 
 impl Slot {
+    /// Number of packets.
+    fn len(&self) -> usize {
+        if self.first.octets.is_empty() { 0 } else { 1 + self.others.len() }
+    }
+
+    fn packet(&self, order: u16) -> Option<&Packet> {
+        match usize::from(order).checked_sub(1) {
+            None => Some(&self.first),
+            Some(other) => self.others.get(other),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.first = Packet::default();
+        self.others = Box::default();
+    }
+
     fn is_for(&self, probe: &Probe, asked: &[u8]) -> bool {
         if self.hash != probe.hash || self.limit != probe.limit || self.bits != probe.bits {
             return false;
         }
-        let kept =
-            self.packets.first().and_then(|packet| packet.octets.get(HEADER_OCTETS..)?.get(..asked.len()));
+        let kept = self.first.octets.get(HEADER_OCTETS..).and_then(|question| question.get(..asked.len()));
         kept.is_some_and(|kept| {
             kept == asked
                 || !self.case_bound && {
