@@ -24,6 +24,7 @@ use crate::resolve::{Delegation, Parts, Resolver, special};
 use crate::serve::Rotation;
 use crate::signing::{Configured, SigningSetupError};
 use crate::transfer::Followers;
+use crate::transfer::told::ToldServers;
 use crate::wire::{Name, NameError};
 use crate::zone::{Hosted, LoadError, ZoneErrors, ZoneSource};
 
@@ -69,6 +70,8 @@ pub struct Dns {
     pub hosted: Arc<Hosted>,
     /// Wakes those that follow zones on other servers.
     pub followers: Followers,
+    /// What those who are told of changes said to it.
+    pub told: ToldServers,
     /// None when nobody may have recursion.
     pub resolver: Option<Arc<Resolver>>,
 }
@@ -107,6 +110,7 @@ impl Dns {
             uncounted: LOOPBACK.into_iter().chain(config.answers_uncounted.iter().copied()).collect(),
         };
         let followers = agreements.followers.clone();
+        let told = agreements.told_servers.clone();
         let agreed = agreements.start(&hosted, &clock, drain);
         signed.start(&hosted, &clock, drain);
         let engine = Engine::new(hosted.zones(), recursion, settings);
@@ -123,7 +127,7 @@ impl Dns {
         if let Some(resolver) = &resolver {
             drain.spawn(tidy(Arc::clone(resolver), clock, drain.clone()));
         }
-        Ok(Dns { addresses, hosted, followers, resolver })
+        Ok(Dns { addresses, hosted, followers, told, resolver })
     }
 }
 
@@ -140,6 +144,7 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
             Arc::clone(&dns.hosted),
             dns.followers.clone(),
             dns.resolver.clone(),
+            dns.told.clone(),
         )))
         .add(CacheServer::new(CacheService::new(dns.resolver.clone())));
     let health = node.serve_rpc(server)?;

@@ -1,6 +1,7 @@
 //! The gRPC services Zones and Cache over the zones and the resolver; what `postroad dns …` speaks to.
 
 mod cache;
+mod keys;
 mod zones;
 
 pub use cache::CacheService;

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use postroad_rpc::v1::{
-    CheckZoneReply, CheckZoneRequest, ListZonesReply, ListZonesRequest, ReloadZonesRequest, ShowZoneReply,
+    CheckZoneReply, CheckZoneRequest, ConfirmDsRequest, ListKeysReply, ListKeysRequest, ListZonesReply, ListZonesRequest, ReloadZonesRequest, RollKeysRequest, ShowStatusReply, ShowStatusRequest, ShowZoneReply,
     ShowZoneRequest, Zone as ZoneMessage, zones_server,
 };
 use postroad_rpc::{Fault, FaultKind, Peer};
 use postroad_types::Role;
 use tonic::{Request, Response, Status};
 
+use super::keys::{self, key_messages};
 use super::{Replies, invalid, name, replies, without_dot};
 use crate::resolve::Resolver;
 use crate::transfer::Followers;
+use crate::transfer::told::ToldServers;
 use crate::wire::{Name, display_rdata};
 use crate::zone::{Hosted, ReloadError, Zone, check_zone_text};
 
@@ -26,11 +28,17 @@ pub struct ZonesService {
     hosted: Arc<Hosted>,
     followers: Followers,
     resolver: Option<Arc<Resolver>>,
+    told: ToldServers,
 }
 
 impl ZonesService {
-    pub fn new(hosted: Arc<Hosted>, followers: Followers, resolver: Option<Arc<Resolver>>) -> Self {
-        Self { hosted, followers, resolver }
+    pub fn new(
+        hosted: Arc<Hosted>,
+        followers: Followers,
+        resolver: Option<Arc<Resolver>>,
+        told: ToldServers,
+    ) -> Self {
+        Self { hosted, followers, resolver, told }
     }
 }
 
@@ -58,7 +66,7 @@ fn lines(zone: &Zone) -> Vec<String> {
         .collect()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Fault::new(FaultKind::Internal, format!("the work ended early: {error}")).into())
 }
@@ -134,5 +142,58 @@ impl zones_server::Zones for ZonesService {
             }
         };
         Ok(Response::new(reply))
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<ListKeysRequest>,
+    ) -> Result<Response<ListKeysReply>, Status> {
+        Peer::require(&request, &READERS)?;
+        let origin = &request.get_ref().origin;
+        if origin.is_empty() {
+            let keys = self.hosted.signers().into_iter().flat_map(|signer| key_messages(signer)).collect();
+            return Ok(Response::new(ListKeysReply { keys }));
+        }
+        let keys = key_messages(keys::signer(&self.hosted, &name(origin)?)?);
+        Ok(Response::new(ListKeysReply { keys }))
+    }
+
+    async fn roll_keys(
+        &self,
+        request: Request<RollKeysRequest>,
+    ) -> Result<Response<ListKeysReply>, Status> {
+        Peer::require(&request, &[Role::Operator])?;
+        let RollKeysRequest { origin, role, algorithm } = request.into_inner();
+        let signer = Arc::clone(keys::signer(&self.hosted, &name(&origin)?)?);
+        let (role, algorithm) = (keys::role(&role)?, keys::algorithm(&algorithm)?);
+        let hosted = Arc::clone(&self.hosted);
+        blocking(move || keys::roll(&hosted, &signer, role, algorithm)).await?.map(Response::new)
+    }
+
+    async fn confirm_ds(
+        &self,
+        request: Request<ConfirmDsRequest>,
+    ) -> Result<Response<ListKeysReply>, Status> {
+        Peer::require(&request, &[Role::Operator])?;
+        let origin = name(&request.get_ref().origin)?;
+        let signer = Arc::clone(keys::signer(&self.hosted, &origin)?);
+        let hosted = Arc::clone(&self.hosted);
+        blocking(move || keys::confirm_ds(&hosted, &signer)).await?.map(Response::new)
+    }
+
+    async fn show_status(
+        &self,
+        request: Request<ShowStatusRequest>,
+    ) -> Result<Response<ShowStatusReply>, Status> {
+        Peer::require(&request, &READERS)?;
+        let origin = &request.get_ref().origin;
+        let origin: Option<Name> = if origin.is_empty() { None } else { Some(name(origin)?) };
+        let zones = self.hosted.zones().load_full();
+        let wanted = zones.iter().filter(|zone| origin.as_ref().is_none_or(|origin| zone.apex() == origin));
+        let zones: Vec<_> = wanted.map(|zone| keys::zone_status(&self.hosted, zone, &self.told)).collect();
+        match origin.filter(|_| zones.is_empty()) {
+            Some(origin) => Err(Fault::new(FaultKind::NotFound, ReloadError::Unknown(origin)).into()),
+            None => Ok(Response::new(ShowStatusReply { zones })),
+        }
     }
 }

@@ -29,5 +29,5 @@ pub(crate) use configured::Configured;
 pub use configured::SigningSetupError;
 pub use parent::{AskParent, ParentServers};
 pub use sign::{Inputs, SignError, Signed, sign};
-pub use signer::{Settings, Signer, SignerError, Status, Version};
+pub use signer::{Settings, Shown, Signer, SignerError, Status, Version};
 pub use task::Keeper;
