@@ -38,7 +38,10 @@ pub(super) fn algorithm(text: &str) -> Result<Option<Algorithm>, Status> {
     let algorithm = PrivateKey::ALGORITHMS.into_iter().find(known);
     if algorithm.is_none() && !text.is_empty() {
         let all: Vec<String> = PrivateKey::ALGORITHMS.iter().map(ToString::to_string).collect();
-        return Err(invalid(format!("\"{text}\" is no algorithm that signs here; expected one of {}", all.join(", "))));
+        return Err(invalid(format!(
+            "\"{text}\" is no algorithm that signs here; expected one of {}",
+            all.join(", ")
+        )));
     }
     Ok(algorithm)
 }
@@ -93,7 +96,9 @@ pub(super) fn key_messages(signer: &Signer) -> Vec<KeyMessage> {
             created_us: micros(state.created),
             next: event.map(|event| words::awaited(state, event).to_owned()).unwrap_or_default(),
             next_us: event.and_then(|event| event.at).map_or(0, micros),
-            ds: ds.map(|rdata| format!("{zone} IN DS {}", display_rdata(Rtype::DS, &rdata))).unwrap_or_default(),
+            ds: ds
+                .map(|rdata| format!("{zone} IN DS {}", display_rdata(Rtype::DS, &rdata)))
+                .unwrap_or_default(),
         }
     };
     status.keys.iter().map(message).collect()

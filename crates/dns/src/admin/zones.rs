@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use postroad_rpc::v1::{
-    CheckZoneReply, CheckZoneRequest, ConfirmDsRequest, ListKeysReply, ListKeysRequest, ListZonesReply, ListZonesRequest, ReloadZonesRequest, RollKeysRequest, ShowStatusReply, ShowStatusRequest, ShowZoneReply,
+    CheckZoneReply, CheckZoneRequest, ConfirmDsRequest, ListKeysReply, ListKeysRequest, ListZonesReply,
+    ListZonesRequest, ReloadZonesRequest, RollKeysRequest, ShowStatusReply, ShowStatusRequest, ShowZoneReply,
     ShowZoneRequest, Zone as ZoneMessage, zones_server,
 };
 use postroad_rpc::{Fault, FaultKind, Peer};
@@ -66,7 +67,9 @@ fn lines(zone: &Zone) -> Vec<String> {
         .collect()
 }
 
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Fault::new(FaultKind::Internal, format!("the work ended early: {error}")).into())
 }
@@ -144,10 +147,7 @@ impl zones_server::Zones for ZonesService {
         Ok(Response::new(reply))
     }
 
-    async fn list_keys(
-        &self,
-        request: Request<ListKeysRequest>,
-    ) -> Result<Response<ListKeysReply>, Status> {
+    async fn list_keys(&self, request: Request<ListKeysRequest>) -> Result<Response<ListKeysReply>, Status> {
         Peer::require(&request, &READERS)?;
         let origin = &request.get_ref().origin;
         if origin.is_empty() {
@@ -158,10 +158,7 @@ impl zones_server::Zones for ZonesService {
         Ok(Response::new(ListKeysReply { keys }))
     }
 
-    async fn roll_keys(
-        &self,
-        request: Request<RollKeysRequest>,
-    ) -> Result<Response<ListKeysReply>, Status> {
+    async fn roll_keys(&self, request: Request<RollKeysRequest>) -> Result<Response<ListKeysReply>, Status> {
         Peer::require(&request, &[Role::Operator])?;
         let RollKeysRequest { origin, role, algorithm } = request.into_inner();
         let signer = Arc::clone(keys::signer(&self.hosted, &name(&origin)?)?);

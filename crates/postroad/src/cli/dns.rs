@@ -11,6 +11,7 @@ use postroad_rpc::v1::zones_client::ZonesClient;
 use postroad_types::Role;
 
 use super::client::{Services, said};
+use super::dns_keys;
 use super::table::table;
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +45,10 @@ enum What {
     Zone { origin: String },
     /// Read the zone files again
     Reload { origin: Option<String> },
+    /// The keys that zones are signed with, and what their parents need to know of them
+    Keys(dns_keys::KeysArgs),
+    /// How the zones are: serials, signatures, what comes next, who knows the last version
+    Status(dns_keys::StatusArgs),
     /// Say what is wrong with a zone file, without serving it; needs no running service
     CheckZone { origin: String, file: PathBuf },
 }
@@ -97,6 +102,8 @@ pub async fn main(config: &Path, args: Args) -> Result<(), String> {
                 }
             }
         }
+        What::Keys(args) => dns_keys::keys(zones, args).await?,
+        What::Status(args) => dns_keys::status(zones, args).await?,
         // Done before any service was looked for.
         What::CheckZone { .. } => {}
     }
