@@ -9,7 +9,8 @@ use tonic::Status;
 
 use super::{invalid, without_dot};
 use crate::dnssec::{Algorithm, Ds, PrivateKey, ds_rdata};
-use crate::keys::{Role, words};
+use crate::keys::state::asked_of_parent;
+use crate::keys::{KeyState, Role, words};
 use crate::signing::{Shown, Signer, SignerError};
 use crate::transfer::told::ToldServers;
 use crate::wire::{Name, Rtype, display_rdata};
@@ -81,12 +82,13 @@ fn signed_anew(hosted: &Hosted, signer: &Signer) -> Result<ListKeysReply, Status
 
 pub(super) fn key_messages(signer: &Signer) -> Vec<KeyMessage> {
     let (status, zone) = (signer.status(), signer.zone());
+    let states: Vec<KeyState> = status.keys.iter().map(|key| key.state.clone()).collect();
+    let asked: Vec<u16> = asked_of_parent(&states).map(|key| key.tag).collect();
     let message = |key: &Shown| {
         let state = &key.state;
         let event = words::first(&status.events, state.tag);
         let ds = ds_rdata(zone, &key.dnskey, Ds::SHA256);
-        // Before that a validator may not have the key yet, and afterwards it is to go.
-        let ds = ds.filter(|_| state.ds_asked.is_some() && state.is_wanted());
+        let ds = ds.filter(|_| asked.contains(&state.tag));
         KeyMessage {
             origin: without_dot(zone),
             tag: state.tag.into(),
