@@ -43,6 +43,12 @@ fn is_made(rtype: Rtype) -> bool {
     matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM)
 }
 
+/// The longest TTL in a zone, that of negative answers too: so long a cache may know what was there.
+pub fn longest_ttl(zone: &Zone) -> u32 {
+    let sets = zone.nodes().flat_map(|node| node.rrsets().iter().map(|set| set.ttl));
+    sets.max().unwrap_or(0).max(zone.negative_ttl())
+}
+
 /// All sets of the signed zone but signatures, with `soa` in the place of the zone's.
 pub fn content<'z>(unsigned: &'z Zone, soa: RrSet, keys: &[Key], policy: &Policy) -> Vec<Item<'z>> {
     let mut items = Vec::with_capacity(2 * usize::try_from(unsigned.records()).unwrap_or_default());

@@ -54,8 +54,6 @@ pub struct Signed {
     pub ends: u64,
     /// The tags of the keys whose signatures are over the zone's records.
     pub signed_by: BTreeSet<u16>,
-    /// The longest TTL in the zone, that of negative answers too.
-    pub zone_ttl: u32,
     /// Signatures that were made now.
     pub made: usize,
 }
@@ -89,15 +87,8 @@ pub fn sign(inputs: Inputs<'_>) -> Result<Signed, SignError> {
     let signatures = kept.iter().map(Vec::len).sum::<usize>() + jobs.len();
     same &= jobs.is_empty() && before.is_some_and(|before| before.records() == (records + signatures) as u64);
 
-    let zone_ttl = items.iter().filter(|item| item.by != By::Nobody).map(|item| item.set.ttl).max();
-    let mut signed = Signed {
-        zone: None,
-        due: u64::MAX,
-        ends: u64::MAX,
-        signed_by: BTreeSet::new(),
-        zone_ttl: zone_ttl.unwrap_or(0).max(unsigned.negative_ttl()),
-        made: jobs.len(),
-    };
+    let mut signed =
+        Signed { zone: None, due: u64::MAX, ends: u64::MAX, signed_by: BTreeSet::new(), made: jobs.len() };
     if same {
         for (item, kept) in items.iter().zip(&kept) {
             kept.iter().for_each(|rdata| signed.note(item, rdata, policy, now));

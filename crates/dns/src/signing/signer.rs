@@ -14,6 +14,7 @@ use postroad_service::Clock;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::content::longest_ttl;
 use super::sign::{Inputs, SignError, Signed, sign};
 use crate::dnssec::{Algorithm, PrivateKey, PrivateKeyError};
 use crate::keys::roll::{Event, roll};
@@ -180,13 +181,13 @@ impl Signer {
         let policy = self.effective(work);
         let now = seconds(&*self.clock);
         work.known.key_ttl.note(policy.dnskey_ttl, now);
+        work.known.zone_ttl.note(longest_ttl(unsigned), now);
         self.advance(work, &policy, now)?;
         let keys = work.keys();
         let serial = work.known.serial;
         let inputs = Inputs { unsigned, before, keys: &keys, policy: &policy, serial, now };
-        let Signed { zone, due, ends, signed_by, zone_ttl, made } = sign(inputs)?;
+        let Signed { zone, due, ends, signed_by, made } = sign(inputs)?;
         work.signed_by = signed_by;
-        work.known.zone_ttl.note(zone_ttl, now);
         match &zone {
             Some(zone) => {
                 info!(zone = %self.zone, serial = zone.serial(), signatures = made, "the zone is signed");
