@@ -30,7 +30,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use postroad_types::Role;
 use serde::Serialize;
 
-pub use dns::{Dns, Recursion, Rotation, Zone};
+pub use dns::{Dns, QueryLogClients, Recursion, Rotation, Zone};
 pub use dns_peer::{DnsKey, DnsPeer, DnsRule, KeyAlgorithm};
 pub use dns_signing::{DenialOfExistence, KeyRoles, Signing, SigningAlgorithm};
 pub use error::{ConfigError, Place, Problem};
@@ -142,6 +142,7 @@ impl Config {
             &mut rpc.ca_file,
             &mut rpc.cert_file,
             &mut rpc.key_file,
+            &mut dns.query_log,
             &mut dns.recursion.root_hints,
             &mut dns.key_dir,
             &mut mta.spool_dir,

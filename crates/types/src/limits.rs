@@ -174,8 +174,32 @@ pub const DNS_ZONE_FILE_OCTETS_MAX: u64 = 1 << 30;
 pub const DNS_ZONE_RRSET_RECORDS_MAX: usize = 4000;
 /// Errors reported for one zone file; the rest follows from the first ones anyway.
 pub const DNS_ZONE_ERRORS_MAX: usize = 20;
-/// Requests of one TCP connection that are answered at the same time.
+/// Requests that wait to be written into the query log; more are counted and left out.
+pub const DNS_QUERY_LOG_WAITING_MAX: usize = 16 * 1024;
+/// Requests a second that are looked at for those who watch the traffic, and how many of them may wait.
+pub const DNS_SAMPLES_PER_SECOND: u32 = 2000;
+pub const DNS_SAMPLES_WAITING_MAX: usize = 2048;
+/// Names, and clients, that are told apart when the most frequent are looked for.
+pub const DNS_TOP_PLACES_MAX: usize = 1000;
+/// Records that one commit takes out of a zone or puts into it.
+pub const DNS_COMMIT_RECORDS_MAX: usize = 10_000;
+/// Octets of a zone text that is loaded over gRPC; longer ones come as files.
+pub const DNS_ZONE_TEXT_OCTETS_MAX: usize = 64 * 1024 * 1024;
+/// Requests of one connection that are answered at the same time.
 pub const DNS_TCP_PIPELINE_MAX: usize = 32;
+/// Seconds that a client may take for its TLS or QUIC handshake.
+pub const DNS_HANDSHAKE_SECONDS: u64 = 10;
+/// QUIC handshakes under way at a time; from a fourth of it on an address must first show that it is not forged
+/// (RFC 9000 §8.1.2).
+pub const DNS_QUIC_HANDSHAKES_MAX: usize = 256;
+/// Octets that one QUIC connection may have under way to us, and we to it: two of the longest messages.
+pub const DNS_QUIC_OCTETS_MAX: u32 = 2 * 65_537;
+/// Headers of one request for DNS over HTTPS, and so a question in its URI, in octets.
+pub const DNS_HTTPS_HEADER_OCTETS_MAX: usize = 16 * 1024;
+/// Responses over encrypted transports are padded to multiples of so many octets: RFC 8467 §4.1.
+pub const DNS_PADDED_RESPONSE_OCTETS: u16 = 468;
+/// Questions over encrypted transports are: RFC 8467 §4.1.
+pub const DNS_PADDED_QUERY_OCTETS: u16 = 128;
 /// Questions sent to other servers for one question of a client, all sub-questions counted.
 pub const DNS_ASKS_PER_QUESTION_MAX: usize = 64;
 /// Questions sent to the servers of one zone for one name before it counts as unreachable.

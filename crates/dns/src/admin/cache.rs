@@ -123,7 +123,7 @@ impl cache_server::Cache for CacheService {
     ) -> Result<Response<Self::ShowCacheStream>, Status> {
         Peer::require(&request, &[Role::Operator])?;
         let name = name_or_root(&request.get_ref().name)?;
-        let entries: Vec<CacheEntry> = self.resolver()?.dump(&name).into_iter().map(entry).collect();
+        let entries = self.resolver()?.dump(&name).into_iter().map(entry);
         Ok(Response::new(replies(entries, |entries| ShowCacheReply { entries })))
     }
 

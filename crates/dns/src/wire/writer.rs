@@ -381,8 +381,11 @@ impl<'b> Writer<'b> {
             let error = self.extended_error.filter(|_| fits);
             let octets = self.options.octets() + error.map_or(0, |_| EXTENDED_ERROR_OCTETS);
             self.buffer.extend_from_slice(&[(self.rcode >> 4) as u8, 0, dnssec_ok, 0]);
-            self.buffer.extend_from_slice(&(octets as u16).to_be_bytes());
-            self.options.write(error, self.buffer);
+            let whole = self.buffer.len() + 2 + octets;
+            let room = (self.limit + OPT_OCTETS + self.options.octets()).saturating_sub(whole);
+            let padding = self.options.padding.map_or(0, |padding| padding.octets(whole).min(room));
+            self.buffer.extend_from_slice(&((octets + padding) as u16).to_be_bytes());
+            self.options.write(error, padding, self.buffer);
         }
         let bit = |set: bool, mask: u16| if set { mask } else { 0 };
         let flags = 0x8000

@@ -63,7 +63,7 @@ pub enum ChangeError {
     Refused(u16),
     #[error("it is not served here from a file of ours")]
     NotOurs,
-    #[error("{} was changed since it was read; `postroad dns reload` reads it", .0.display())]
+    #[error("{} was changed since it was read; `postroad dns zone reload` reads it", .0.display())]
     Touched(PathBuf),
     #[error("{} cannot be written: {error}", file.display())]
     Write { file: PathBuf, error: std::io::Error },
@@ -126,6 +126,18 @@ impl Hosted {
         Ok(hosted)
     }
 
+    /// The names of all zones.
+    pub fn origins(&self) -> impl Iterator<Item = &Name> {
+        self.sources.iter().map(|source| &source.origin)
+    }
+
+    /// Reads the file of a zone of ours without serving it. `None`: there is no such zone, or it has no file of ours.
+    /// Blocks on files.
+    pub fn on_disk(&self, origin: &Name) -> Option<Result<Zone, ZoneErrors>> {
+        let source = self.sources.iter().find(|source| source.origin == *origin && !source.secondary)?;
+        Some(load_zone_file(origin, source.file.as_deref()?))
+    }
+
     /// The zones as they are at any moment.
     pub fn zones(&self) -> Arc<ArcSwap<Zones>> {
         Arc::clone(&self.zones)
@@ -141,6 +153,12 @@ impl Hosted {
     pub fn below(&self, origin: &Name) -> Option<Arc<Zone>> {
         let below = self.lock_below().get(origin).cloned();
         below.or_else(|| self.zones.load().get(origin).cloned())
+    }
+
+    /// The serial of the zone below that belongs to `serial` of what is served: who read the one changes the other.
+    pub fn serial_below(&self, origin: &Name, serial: u32) -> u32 {
+        let served = self.zones.load().get(origin).is_some_and(|zone| zone.serial() == serial);
+        self.below(origin).filter(|_| served).map_or(serial, |below| below.serial())
     }
 
     /// What signs a zone.

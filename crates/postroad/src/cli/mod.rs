@@ -4,7 +4,6 @@ mod account;
 mod client;
 mod config;
 mod dns;
-mod dns_keys;
 mod pki;
 mod queue;
 mod send;

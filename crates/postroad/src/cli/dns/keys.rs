@@ -5,12 +5,12 @@ use postroad_rpc::v1::zones_client::ZonesClient;
 use postroad_rpc::{Channel, v1};
 use serde_json::json;
 
-use super::client::said;
-use super::table::{now_us, span, table};
+use crate::cli::client::said;
+use crate::cli::table::{now_us, span, table};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct KeysArgs {
+pub struct Args {
     /// This zone's alone
     zone: Option<String>,
     /// One JSON object per key
@@ -48,7 +48,7 @@ pub struct StatusArgs {
     json: bool,
 }
 
-pub async fn keys(mut zones: ZonesClient<Channel>, args: KeysArgs) -> Result<(), String> {
+pub async fn main(zones: &mut ZonesClient<Channel>, args: Args) -> Result<(), String> {
     let json = args.json;
     let reply = match args.what {
         None => {
@@ -75,7 +75,7 @@ pub async fn keys(mut zones: ZonesClient<Channel>, args: KeysArgs) -> Result<(),
     Ok(())
 }
 
-pub async fn status(mut zones: ZonesClient<Channel>, args: StatusArgs) -> Result<(), String> {
+pub async fn status(zones: &mut ZonesClient<Channel>, args: StatusArgs) -> Result<(), String> {
     let request = v1::ShowStatusRequest { origin: args.zone.unwrap_or_default() };
     let all = zones.show_status(request).await.map_err(said)?.into_inner().zones;
     if args.json {
