@@ -267,6 +267,16 @@ pub const DNS_TRUST_DEPTH_MAX: usize = 16;
 pub const DNS_TRUST_QUESTIONS_PER_REPLY_MAX: usize = 32;
 /// Servers that are asked after the first when what one says is bogus.
 pub const DNS_BOGUS_RETRIES_MAX: usize = 2;
+/// A zone's signatures begin so many seconds before they are made, for clocks that are behind.
+pub const DNS_SIGNATURE_INCEPTION_S: u64 = 3600;
+/// Signatures that would be due within so many seconds are made anew together.
+pub const DNS_SIGNATURES_TOGETHER_S_MAX: u64 = 3600;
+/// What is due for a signed zone is looked at least so often, as clocks may be set, in seconds.
+pub const DNS_SIGNING_LOOK_SECONDS_MAX: u64 = 3600;
+/// A zone that could not be signed is tried again after so many seconds.
+pub const DNS_SIGNING_RETRY_SECONDS: u64 = 60;
+/// A server of a parent is waited for so many seconds.
+pub const DNS_PARENT_SECONDS_MAX: u64 = 10;
 /// Records kept of one record set that another server sends.
 pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
 
