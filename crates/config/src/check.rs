@@ -93,8 +93,10 @@ fn files(config: &Config, document: &mut Document<'_>) {
 /// No two listeners of a node on the same TCP address.
 fn listeners(config: &Config, document: &mut Document<'_>) {
     let (dns, mta, mda, mra) = (&config.dns, &config.mta, &config.mda, &config.mra);
-    let all: [(&str, &str, &[SocketAddr]); 16] = [
+    let all: [(&str, &str, &[SocketAddr]); 18] = [
         ("dns", "listen", &dns.listen),
+        ("dns", "tls_listen", &dns.tls_listen),
+        ("dns", "https_listen", &dns.https_listen),
         ("dns", "rpc_listen", &dns.rpc_listen),
         ("dns", "admin_listen", &dns.admin_listen),
         ("mta", "smtp_listen", &mta.smtp_listen),
@@ -130,6 +132,14 @@ fn listeners(config: &Config, document: &mut Document<'_>) {
                 document.problem(&[at.0, at.1], message);
             }
             seen.push((*address, section, key));
+        }
+    }
+    // QUIC is UDP, which DNS alone speaks beside it.
+    for quic in &dns.quic_listen {
+        if let Some(other) = dns.listen.iter().find(|other| clash(**other, *quic)) {
+            let message =
+                format!("{quic} is taken by dns.listen ({other}); expected another port, such as 853");
+            document.problem(&["dns", "quic_listen"], message);
         }
     }
 }
@@ -180,6 +190,19 @@ fn dns(config: &Config, document: &mut Document<'_>) {
             let message = "the zone is had from others; expected its updates there, not here";
             document.problem(&["dns", "zones", &at, "update_from"], message);
         }
+        if !zone.mail_names.is_empty() && !zone.primaries.is_empty() {
+            let message = "the zone is had from others; expected its records there, not here";
+            document.problem(&["dns", "zones", &at, "mail_names"], message);
+        }
+        for (place, name) in zone.mail_names.iter().enumerate() {
+            let is_label = |label: &str| {
+                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            };
+            if !name.split('.').all(is_label) {
+                let message = format!("{name:?} is no name within the zone; expected such as \"_domainkey\"");
+                document.problem(&["dns", "zones", &at, "mail_names", &place.to_string()], message);
+            }
+        }
         for (place, rule) in zone.update_from.iter().enumerate().filter(|(_, rule)| rule.key.is_none()) {
             let message = format!(
                 "{rule} could be anyone, since addresses can be forged; expected a key, such as \"{rule} key:NAME\""
@@ -202,6 +225,11 @@ fn dns(config: &Config, document: &mut Document<'_>) {
         let message =
             format!("min_ttl is longer than max_ttl ({})", units::duration::show(dns.recursion.max_ttl));
         document.problem(&["dns", "recursion", "min_ttl"], message);
+    }
+    let path = dns.https_path.strip_prefix('/');
+    if !path.is_some_and(|path| path.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b))) {
+        let message = format!("{:?} is no path; expected such as \"/dns-query\"", dns.https_path);
+        document.problem(&["dns", "https_path"], message);
     }
     if dns.udp_payload_max < 512 {
         document

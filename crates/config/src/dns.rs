@@ -23,6 +23,18 @@ pub enum Rotation {
     Fixed,
 }
 
+/// How much of its clients' addresses the query log tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryLogClients {
+    #[default]
+    Full,
+    /// The network: /24, /56.
+    Network,
+    /// Nothing.
+    None,
+}
+
 /// `[[dns.zones]]`: a zone that we answer for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +53,10 @@ pub struct Zone {
     /// Who may change the zone (RFC 2136); each with a key. Empty: nobody. The server then writes `file`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_rules")]
     pub update_from: Vec<DnsRule>,
+    /// Names at or below which the mail roles may put records of their own, such as `_domainkey` or `_25._tcp`: they fit
+    /// wherever these labels stand in a name of the zone. Empty: nowhere. The server then writes `file`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mail_names: Vec<String>,
     /// Servers that are told when the zone has changed (RFC 1996).
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_peers")]
     pub notify: Vec<DnsPeer>,
@@ -60,6 +76,17 @@ pub struct Dns {
     /// DNS over UDP and TCP.
     #[serde(with = "listen")]
     pub listen: Vec<SocketAddr>,
+    /// DNS over TLS (RFC 7858), with the certificate of `[tls]`. The usual port is 853.
+    #[serde(with = "listen")]
+    pub tls_listen: Vec<SocketAddr>,
+    /// DNS over HTTPS (RFC 8484), the same way. The usual port is 443.
+    #[serde(with = "listen")]
+    pub https_listen: Vec<SocketAddr>,
+    /// Where DNS is found there; every other path is answered with 404.
+    pub https_path: String,
+    /// DNS over QUIC (RFC 9250), the same way. The usual port is UDP 853.
+    #[serde(with = "listen")]
+    pub quic_listen: Vec<SocketAddr>,
     /// gRPC: Zones, Cache, Trace.
     #[serde(with = "listen")]
     pub rpc_listen: Vec<SocketAddr>,
@@ -68,9 +95,9 @@ pub struct Dns {
     pub admin_listen: Vec<SocketAddr>,
     /// `cyclic`, `random` or `fixed`.
     pub rotation: Rotation,
-    /// TCP connections at a time.
+    /// Connections at a time: TCP, TLS, HTTPS and QUIC together. One client may hold a fourth of them.
     pub connections_max: usize,
-    /// A TCP connection without a question for so long is closed.
+    /// A connection without a question for so long is closed.
     #[serde(with = "duration")]
     pub tcp_idle: Duration,
     /// Largest UDP answer, in octets; longer ones are truncated. 1232 passes every path unfragmented.
@@ -83,6 +110,11 @@ pub struct Dns {
     /// Networks whose answers are not counted, beside loopback and those that may have recursion.
     #[serde(with = "networks")]
     pub answers_uncounted: Vec<IpNet>,
+    /// File with a line for every question and what became of it. Without it none is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_log: Option<PathBuf>,
+    /// `full`, `network` (/24, /56) or `none`.
+    pub query_log_clients: QueryLogClients,
     /// Secrets that are shared with other name servers.
     pub keys: Vec<DnsKey>,
     pub zones: Vec<Zone>,
@@ -93,6 +125,10 @@ impl Default for Dns {
     fn default() -> Self {
         Dns {
             listen: crate::everywhere(53),
+            tls_listen: Vec::new(),
+            https_listen: Vec::new(),
+            https_path: "/dns-query".to_owned(),
+            quic_listen: Vec::new(),
             rpc_listen: crate::loopback(7601),
             admin_listen: crate::loopback(7701),
             rotation: Rotation::Cyclic,
@@ -102,6 +138,8 @@ impl Default for Dns {
             nsid: String::new(),
             answers_per_second: 1000,
             answers_uncounted: Vec::new(),
+            query_log: None,
+            query_log_clients: QueryLogClients::Full,
             keys: Vec::new(),
             zones: Vec::new(),
             recursion: Recursion::default(),
@@ -129,6 +167,17 @@ pub struct Recursion {
     pub private_addresses: Vec<IpNet>,
     /// Domains that may have such addresses all the same.
     pub private_names: Vec<String>,
+    /// Whether answers are validated (DNSSEC), as far as there are trust anchors; without, clients are not given signatures
+    /// of others either.
+    pub dnssec: bool,
+    /// Trust anchors as DS or DNSKEY records of a zone file: `["corp.test. DS 12345 13 2 B4C8…"]`. Those of the Internet's
+    /// root are built in and used as long as `root_hints` is not set; anchors for `.` take their place.
+    pub trust_anchors: Vec<String>,
+    /// A file of such records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_anchors_file: Option<PathBuf>,
+    /// Domains that are not validated, with all below them (RFC 7646): `["corp.example"]`.
+    pub insecure: Vec<String>,
     /// Bound of the cache in memory.
     #[serde(with = "size")]
     pub cache_bytes: u64,
@@ -164,6 +213,10 @@ impl Default for Recursion {
             deny_servers: Vec::new(),
             private_addresses: Vec::new(),
             private_names: Vec::new(),
+            dnssec: true,
+            trust_anchors: Vec::new(),
+            trust_anchors_file: None,
+            insecure: Vec::new(),
             cache_bytes: 64 << 20,
             max_ttl: Duration::from_secs(86_400),
             min_ttl: Duration::ZERO,

@@ -29,7 +29,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use postroad_types::Role;
 use serde::Serialize;
 
-pub use dns::{Dns, Recursion, Rotation, Zone};
+pub use dns::{Dns, QueryLogClients, Recursion, Rotation, Zone};
 pub use dns_peer::{DnsKey, DnsPeer, DnsRule, KeyAlgorithm};
 pub use error::{ConfigError, Place, Problem};
 pub use mda::{FullMailbox, Mda};
@@ -140,6 +140,7 @@ impl Config {
             &mut rpc.ca_file,
             &mut rpc.cert_file,
             &mut rpc.key_file,
+            &mut dns.query_log,
             &mut dns.recursion.root_hints,
             &mut mta.spool_dir,
             &mut mda.mailbox_dir,

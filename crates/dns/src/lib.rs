@@ -1,7 +1,7 @@
 //! DNS: authoritative for the zones of its own, and a caching resolver that iterates from the root for its own hosts.
 //!
 //! ```text
-//!  request ─► front (udp, tcp) ─► serve ◄─ zone        answered in the transport's own loop
+//!  request ─► front (udp, tcp, tls, https, quic) ─► serve ◄─ zone        answered in the transport's own loop
 //!                  │                │
 //!                  │                ▼ not ours, and the asker may have recursion
 //!                  │            resolve: cache ─► hit  answered in the transport's own loop
@@ -30,6 +30,7 @@ pub mod dnssec;
 pub mod front;
 pub mod resolve;
 mod run;
+mod secure;
 pub mod serve;
 pub mod transfer;
 pub mod tsig;
@@ -38,3 +39,4 @@ pub mod zone;
 
 pub use agreements::AgreementError;
 pub use run::{Dns, DnsError, run};
+pub use secure::SecureAddresses;

@@ -1,25 +1,27 @@
 //! From the configuration to a server that answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use postroad_config::Rotation as ConfiguredRotation;
+use postroad_config::{QueryLogClients, Rotation as ConfiguredRotation};
 use postroad_rpc::Server;
 use postroad_rpc::v1::cache_server::CacheServer;
+use postroad_rpc::v1::traffic_server::TrafficServer;
 use postroad_rpc::v1::zones_server::ZonesServer;
 use postroad_service::{BindError, Clock, Drain, Gate, Node, StartError};
 use postroad_types::Role;
 
-use crate::admin::{CacheService, ZonesService};
+use crate::admin::{CacheService, MailNames, TrafficService, ZonesService};
 use crate::agreements::{AgreementError, Agreements};
-use crate::front::{self, Bound, Engine, Recursion};
+use crate::front::{self, Bound, Clients, Engine, Observer, QueryLog, QuicError, Recursion};
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
 use crate::resolve::upstream::Network;
+use crate::resolve::validate::Anchors;
 use crate::resolve::{Delegation, Parts, Resolver, special};
 use crate::serve::Rotation;
 use crate::transfer::Followers;
@@ -52,8 +54,18 @@ pub enum DnsError {
     Hints(ZoneErrors),
     #[error("[dns.recursion] private_names: \"{name}\" is no domain name: {error}")]
     PrivateName { name: String, error: NameError },
+    #[error("[dns.recursion] trust_anchors_file {}: {error}", file.display())]
+    AnchorsFile { file: PathBuf, error: std::io::Error },
+    #[error("trust anchors cannot be used:\n{0}")]
+    Anchors(ZoneErrors),
+    #[error("[dns.recursion] insecure: \"{name}\" is no domain name: {error}")]
+    InsecureName { name: String, error: NameError },
+    #[error("[dns] query_log {}: {error}", file.display())]
+    QueryLog { file: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Bind(#[from] BindError),
+    #[error("{0}")]
+    Quic(#[from] QuicError),
     #[error("{0}")]
     Start(#[from] StartError),
 }
@@ -68,6 +80,9 @@ pub struct Dns {
     pub followers: Followers,
     /// None when nobody may have recursion.
     pub resolver: Option<Arc<Resolver>>,
+    pub(crate) engine: Arc<Engine>,
+    /// Bounds the connections of all transports.
+    pub(crate) gate: Gate,
 }
 
 impl Dns {
@@ -103,8 +118,10 @@ impl Dns {
         };
         let followers = agreements.followers.clone();
         let agreed = agreements.start(&hosted, &clock, drain);
-        let engine = Engine::new(hosted.zones(), recursion, settings);
+        let (observer, teller) = Observer::new(query_log(config)?, clock.clone());
+        let engine = Engine::new(hosted.zones(), recursion, settings).with_observer(observer);
         let engine = Arc::new(engine.with_agreed(agreed, clock.clone()));
+        drain.spawn(engine.tell(teller, drain.clone()));
         let gate = Gate::new(config.connections_max, per_client(config.connections_max));
         let addresses = bound.iter().map(|bound| bound.address).collect();
         for Bound { tcp, udp, .. } in bound {
@@ -117,7 +134,7 @@ impl Dns {
         if let Some(resolver) = &resolver {
             drain.spawn(tidy(Arc::clone(resolver), clock, drain.clone()));
         }
-        Ok(Dns { addresses, hosted, followers, resolver })
+        Ok(Dns { addresses, hosted, followers, resolver, engine, gate })
     }
 }
 
@@ -127,13 +144,25 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
     for address in &dns.addresses {
         node.note_bound("DNS", *address);
     }
+    if Dns::wants_secure(&node.config.dns) {
+        let secure = dns.start_secure(&node.config.dns, &node.client_tls()?, &node.drain)?;
+        let all =
+            [("DNS over TLS", secure.tls), ("DNS over HTTPS", secure.https), ("DNS over QUIC", secure.quic)];
+        for (what, addresses) in all {
+            addresses.into_iter().for_each(|address| node.note_bound(what, address));
+        }
+    }
+    let zones = ZonesService::new(
+        Arc::clone(&dns.hosted),
+        dns.followers.clone(),
+        dns.resolver.clone(),
+        node.drain.clone(),
+    );
+    let zones = zones.with_mail_names(MailNames::read(&node.config.dns.zones));
     let server = Server::new(Role::Dns)
-        .add(ZonesServer::new(ZonesService::new(
-            Arc::clone(&dns.hosted),
-            dns.followers.clone(),
-            dns.resolver.clone(),
-        )))
-        .add(CacheServer::new(CacheService::new(dns.resolver.clone())));
+        .add(ZonesServer::new(zones))
+        .add(CacheServer::new(CacheService::new(dns.resolver.clone())))
+        .add(TrafficServer::new(TrafficService::new(Arc::clone(&dns.engine), node.drain.clone())));
     let health = node.serve_rpc(server)?;
     node.serve_admin()?;
     health.set_serving(true).await;
@@ -144,6 +173,17 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
 /// Connections that one client may hold: a fourth of all, so that four are needed to shut the others out.
 fn per_client(connections_max: usize) -> usize {
     connections_max.div_ceil(4)
+}
+
+fn query_log(config: &postroad_config::Dns) -> Result<Option<QueryLog>, DnsError> {
+    let Some(file) = &config.query_log else { return Ok(None) };
+    let clients = match config.query_log_clients {
+        QueryLogClients::Full => Clients::Full,
+        QueryLogClients::Network => Clients::Network,
+        QueryLogClients::None => Clients::None,
+    };
+    let failed = |error| DnsError::QueryLog { file: file.clone(), error };
+    QueryLog::open(file, clients).map(Some).map_err(failed)
 }
 
 fn sources(config: &postroad_config::Dns) -> Result<Vec<ZoneSource>, DnsError> {
@@ -191,10 +231,12 @@ fn resolver(
         ipv6: network.has_ipv6() || config.source.iter().any(IpAddr::is_ipv6),
         query_timeout: config.query_timeout,
         max_ttl: config.max_ttl,
+        dnssec: config.dnssec,
     };
     Ok(Some(Arc::new(Resolver::new(Parts {
         root: Arc::new(root),
         rules,
+        anchors: anchors(config)?,
         cache_octets: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
         ttl_bounds: TtlBounds {
             min: config.min_ttl,
@@ -215,6 +257,29 @@ fn private_names(config: &postroad_config::Recursion) -> Result<Vec<Name>, DnsEr
     let name =
         |text: &String| text.parse().map_err(|error| DnsError::PrivateName { name: text.clone(), error });
     config.private_names.iter().map(name).collect()
+}
+
+/// Where trust begins. Without the Internet's root its keys say nothing.
+fn anchors(config: &postroad_config::Recursion) -> Result<Anchors, DnsError> {
+    if !config.dnssec {
+        return Ok(Anchors::default());
+    }
+    let mut anchors = if config.root_hints.is_none() { Anchors::internet() } else { Anchors::default() };
+    if let Some(file) = &config.trust_anchors_file {
+        let text =
+            std::fs::read(file).map_err(|error| DnsError::AnchorsFile { file: file.clone(), error })?;
+        anchors.add(&text, file).map_err(DnsError::Anchors)?;
+    }
+    if !config.trust_anchors.is_empty() {
+        let text = config.trust_anchors.join("\n");
+        let place = Path::new("[dns.recursion] trust_anchors");
+        anchors.add(text.as_bytes(), place).map_err(DnsError::Anchors)?;
+    }
+    for text in &config.insecure {
+        let name = text.parse().map_err(|error| DnsError::InsecureName { name: text.clone(), error })?;
+        anchors.add_insecure(name);
+    }
+    Ok(anchors)
 }
 
 async fn tidy(resolver: Arc<Resolver>, clock: Arc<dyn Clock>, drain: Drain) {

@@ -10,13 +10,14 @@
 //! | [`process`] | what a process needs before anything else, and what it uses |
 //! | [`listener`], [`conn`] | accepting within bounds; plain TCP or TLS, with STARTTLS in place |
 //! | [`drain`] | stopping: first softly, then for good |
-//! | [`tls`], [`identity`], [`pki`] | certificates that clients see, and other services; the installation's own CA |
+//! | [`tls`], [`alpn`], [`identity`], [`pki`] | certificates that clients see, and other services; the installation's own CA |
 //! | [`clock`] | time as an input, so that tests can turn it |
 //! | [`telemetry`], [`admin`], [`tracelog`] | log lines, metrics and health over HTTP, timelines of messages |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod admin;
+pub mod alpn;
 pub mod clock;
 pub mod conn;
 pub mod drain;
@@ -31,6 +32,7 @@ pub mod tls;
 pub mod tracelog;
 
 pub use admin::Readiness;
+pub use alpn::ProtocolTls;
 pub use clock::{Clock, FakeClock, SystemClock};
 pub use conn::{Conn, TlsInfo};
 pub use drain::Drain;

@@ -104,6 +104,11 @@ impl ClientTls {
         TlsAcceptor::from(self.current.load_full())
     }
 
+    /// What handshakes are made with now.
+    pub(crate) fn current(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+
     /// Reads the files again. On an error what was used before is used on.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.current.store(Arc::new(server_config(&self.cert, &self.key)?));

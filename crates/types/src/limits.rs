@@ -174,8 +174,32 @@ pub const DNS_ZONE_FILE_OCTETS_MAX: u64 = 1 << 30;
 pub const DNS_ZONE_RRSET_RECORDS_MAX: usize = 4000;
 /// Errors reported for one zone file; the rest follows from the first ones anyway.
 pub const DNS_ZONE_ERRORS_MAX: usize = 20;
-/// Requests of one TCP connection that are answered at the same time.
+/// Requests that wait to be written into the query log; more are counted and left out.
+pub const DNS_QUERY_LOG_WAITING_MAX: usize = 16 * 1024;
+/// Requests a second that are looked at for those who watch the traffic, and how many of them may wait.
+pub const DNS_SAMPLES_PER_SECOND: u32 = 2000;
+pub const DNS_SAMPLES_WAITING_MAX: usize = 2048;
+/// Names, and clients, that are told apart when the most frequent are looked for.
+pub const DNS_TOP_PLACES_MAX: usize = 1000;
+/// Records that one commit takes out of a zone or puts into it.
+pub const DNS_COMMIT_RECORDS_MAX: usize = 10_000;
+/// Octets of a zone text that is loaded over gRPC; longer ones come as files.
+pub const DNS_ZONE_TEXT_OCTETS_MAX: usize = 64 * 1024 * 1024;
+/// Requests of one connection that are answered at the same time.
 pub const DNS_TCP_PIPELINE_MAX: usize = 32;
+/// Seconds that a client may take for its TLS or QUIC handshake.
+pub const DNS_HANDSHAKE_SECONDS: u64 = 10;
+/// QUIC handshakes under way at a time; from a fourth of it on an address must first show that it is not forged
+/// (RFC 9000 §8.1.2).
+pub const DNS_QUIC_HANDSHAKES_MAX: usize = 256;
+/// Octets that one QUIC connection may have under way to us, and we to it: two of the longest messages.
+pub const DNS_QUIC_OCTETS_MAX: u32 = 2 * 65_537;
+/// Headers of one request for DNS over HTTPS, and so a question in its URI, in octets.
+pub const DNS_HTTPS_HEADER_OCTETS_MAX: usize = 16 * 1024;
+/// Responses over encrypted transports are padded to multiples of so many octets: RFC 8467 §4.1.
+pub const DNS_PADDED_RESPONSE_OCTETS: u16 = 468;
+/// Questions over encrypted transports are: RFC 8467 §4.1.
+pub const DNS_PADDED_QUERY_OCTETS: u16 = 128;
 /// Questions sent to other servers for one question of a client, all sub-questions counted.
 pub const DNS_ASKS_PER_QUESTION_MAX: usize = 64;
 /// Questions sent to the servers of one zone for one name before it counts as unreachable.
@@ -229,6 +253,24 @@ pub const DNS_UPDATES_WAITING_MAX: usize = 16;
 pub const DNS_TSIG_UNSIGNED_MAX: usize = 99;
 /// Octets of an RSA key's modulus that signatures are checked with: 1024 to 4096 bits.
 pub const DNS_RSA_MODULUS_OCTETS: std::ops::RangeInclusive<usize> = 128..=512;
+/// Keys with the tag that a signature names, and signatures of one record set, that are tried (KeyTrap, CVE-2023-50387).
+pub const DNS_KEYS_PER_TAG_MAX: usize = 4;
+pub const DNS_SIGNATURES_PER_SET_MAX: usize = 8;
+/// Signatures and digests that are computed for one question of a client, and how many of them may be wrong.
+pub const DNS_VERIFICATIONS_PER_QUESTION_MAX: usize = 128;
+pub const DNS_VERIFICATIONS_FAILED_MAX: usize = 16;
+/// Names that are hashed for one question of a client, each with at most so many iterations beyond the first (NSEC3,
+/// CVE-2023-50868); a zone with more iterations counts as not signed: RFC 9276 §3.2.
+pub const DNS_NSEC3_HASHES_PER_QUESTION_MAX: usize = 160;
+pub const DNS_NSEC3_ITERATIONS_MAX: u16 = 150;
+/// Signed record sets of one message that are looked at beside what was asked for.
+pub const DNS_PROOF_SETS_MAX: usize = 32;
+/// DS and DNSKEY questions that wait for each other: zones between a name and what is known of the chain of trust.
+pub const DNS_TRUST_DEPTH_MAX: usize = 16;
+/// DS and DNSKEY questions for one reply: names that are looked at for a zone cut.
+pub const DNS_TRUST_QUESTIONS_PER_REPLY_MAX: usize = 32;
+/// Servers that are asked after the first when what one says is bogus.
+pub const DNS_BOGUS_RETRIES_MAX: usize = 2;
 /// Records kept of one record set that another server sends.
 pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
 

@@ -1,9 +1,13 @@
-//! The gRPC services Zones and Cache over the zones and the resolver; what `postroad dns …` speaks to.
+//! The gRPC services Zones, Cache and Traffic over the zones, the resolver and what passes; what `postroad dns …` speaks to.
 
 mod cache;
+mod changes;
+mod traffic;
 mod zones;
 
 pub use cache::CacheService;
+pub use changes::MailNames;
+pub use traffic::TrafficService;
 pub use zones::ZonesService;
 
 use std::pin::Pin;
@@ -19,16 +23,20 @@ const PER_MESSAGE: usize = 500;
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Hands out `items` in messages of bounded size.
-fn replies<I, T>(items: Vec<I>, message: impl Fn(Vec<I>) -> T) -> Replies<T>
+/// Hands out `items` in messages of bounded size, each made when the one before it is taken.
+fn replies<I, T>(
+    items: impl IntoIterator<Item = I, IntoIter: Send + 'static>,
+    message: impl Fn(Vec<I>) -> T + Send + 'static,
+) -> Replies<T>
 where
+    I: Send + 'static,
     T: Send + 'static,
 {
-    let mut messages = Vec::with_capacity(items.len() / PER_MESSAGE + 1);
-    let mut items = items.into_iter().peekable();
-    while items.peek().is_some() {
-        messages.push(Ok(message(items.by_ref().take(PER_MESSAGE).collect())));
-    }
+    let mut items = items.into_iter();
+    let messages = std::iter::from_fn(move || {
+        let some: Vec<I> = items.by_ref().take(PER_MESSAGE).collect();
+        (!some.is_empty()).then(|| Ok(message(some)))
+    });
     Box::pin(futures_util::stream::iter(messages))
 }
 

@@ -1,16 +1,19 @@
-//! Zones: list, show, read again, check.
+//! Zones: list, show, read again, check; what changes them is in [`super::changes`].
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use postroad_rpc::v1::{
-    CheckZoneReply, CheckZoneRequest, ListZonesReply, ListZonesRequest, ReloadZonesRequest, ShowZoneReply,
-    ShowZoneRequest, Zone as ZoneMessage, zones_server,
+    CheckZoneReply, CheckZoneRequest, CommitZoneReply, CommitZoneRequest, DiffZoneReply, DiffZoneRequest,
+    ListZonesReply, ListZonesRequest, LoadZoneRequest, ReloadZonesRequest, ShowZoneReply, ShowZoneRequest,
+    WatchZonesReply, WatchZonesRequest, Zone as ZoneMessage, zones_server,
 };
 use postroad_rpc::{Fault, FaultKind, Peer};
+use postroad_service::Drain;
 use postroad_types::Role;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
+use super::changes::MailNames;
 use super::{Replies, invalid, name, replies, without_dot};
 use crate::resolve::Resolver;
 use crate::transfer::Followers;
@@ -23,18 +26,38 @@ const READERS: [Role; 2] = [Role::Operator, Role::Mda];
 /// The Zones service.
 #[derive(Debug, Clone)]
 pub struct ZonesService {
-    hosted: Arc<Hosted>,
+    pub(super) hosted: Arc<Hosted>,
     followers: Followers,
     resolver: Option<Arc<Resolver>>,
+    pub(super) mail_names: Arc<MailNames>,
+    pub(super) drain: Drain,
 }
 
 impl ZonesService {
-    pub fn new(hosted: Arc<Hosted>, followers: Followers, resolver: Option<Arc<Resolver>>) -> Self {
-        Self { hosted, followers, resolver }
+    /// Without names at which the mail roles may put records. Streams that go on end with `drain`.
+    pub fn new(
+        hosted: Arc<Hosted>,
+        followers: Followers,
+        resolver: Option<Arc<Resolver>>,
+        drain: Drain,
+    ) -> Self {
+        Self { hosted, followers, resolver, mail_names: Arc::default(), drain }
+    }
+
+    /// With the names at which the mail roles may put records.
+    pub fn with_mail_names(self, mail_names: MailNames) -> Self {
+        Self { mail_names: Arc::new(mail_names), ..self }
+    }
+
+    /// Forgets what was cached of a zone's names while it was another, or not here.
+    pub(super) fn forget(&self, zone: &Zone) {
+        if let Some(resolver) = &self.resolver {
+            resolver.flush(zone.apex());
+        }
     }
 }
 
-fn message(zone: &Zone) -> ZoneMessage {
+pub(super) fn message(zone: &Zone) -> ZoneMessage {
     let loaded = zone.loaded_at().duration_since(UNIX_EPOCH).unwrap_or_default();
     ZoneMessage {
         origin: without_dot(zone.apex()),
@@ -58,7 +81,9 @@ fn lines(zone: &Zone) -> Vec<String> {
         .collect()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Fault::new(FaultKind::Internal, format!("the work ended early: {error}")).into())
 }
@@ -66,6 +91,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[tonic::async_trait]
 impl zones_server::Zones for ZonesService {
     type ShowZoneStream = Replies<ShowZoneReply>;
+    type DiffZoneStream = Replies<DiffZoneReply>;
+    type WatchZonesStream = Replies<WatchZonesReply>;
 
     async fn list_zones(
         &self,
@@ -107,12 +134,7 @@ impl zones_server::Zones for ZonesService {
         for zone in &reloaded {
             self.followers.wake(zone.apex(), None);
         }
-        // What was cached of these names while the zone was another, or not here.
-        if let Some(resolver) = &self.resolver {
-            for zone in &reloaded {
-                resolver.flush(zone.apex());
-            }
-        }
+        reloaded.iter().for_each(|zone| self.forget(zone));
         Ok(Response::new(ListZonesReply { zones: reloaded.iter().map(|zone| message(zone)).collect() }))
     }
 
@@ -133,5 +155,38 @@ impl zones_server::Zones for ZonesService {
             }
         };
         Ok(Response::new(reply))
+    }
+    async fn load_zone(
+        &self,
+        request: Request<Streaming<LoadZoneRequest>>,
+    ) -> Result<Response<CommitZoneReply>, Status> {
+        Peer::require(&request, &[Role::Operator])?;
+        self.load(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn diff_zone(
+        &self,
+        request: Request<DiffZoneRequest>,
+    ) -> Result<Response<Self::DiffZoneStream>, Status> {
+        Peer::require(&request, &[Role::Operator])?;
+        self.diff(name(&request.get_ref().origin)?).await.map(Response::new)
+    }
+
+    async fn commit_zone(
+        &self,
+        request: Request<CommitZoneRequest>,
+    ) -> Result<Response<CommitZoneReply>, Status> {
+        let peer = Peer::require(&request, &[Role::Operator, Role::Mta, Role::Mda, Role::Mra])?;
+        self.commit(peer.role, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch_zones(
+        &self,
+        request: Request<WatchZonesRequest>,
+    ) -> Result<Response<Self::WatchZonesStream>, Status> {
+        Peer::require(&request, &[Role::Operator, Role::Mta, Role::Mda, Role::Mra])?;
+        let origin = &request.get_ref().origin;
+        let origin = if origin.is_empty() { None } else { Some(name(origin)?) };
+        self.watch(origin).map(Response::new)
     }
 }

@@ -1,5 +1,5 @@
 //! Our answers behind hickory's listeners: a `RequestHandler`, so that a `hickory_server::Server` can carry them over
-//! the transports that it has and we have not (DoH, DoQ).
+//! its transports too.
 //!
 //! Not on the path of UDP and TCP: hickory decodes every request whole, starts a task for it and encodes the response
 //! from records, where our own loops copy octets.

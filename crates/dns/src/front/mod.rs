@@ -12,10 +12,17 @@ mod bind;
 mod cookie;
 mod counters;
 mod hickory;
+mod https;
+mod kept;
 mod limit;
+mod observe;
 mod packets;
+mod quic;
+mod recursed;
 mod tcp;
+mod tls;
 mod transfers;
+mod transport;
 mod udp;
 
 use std::net::IpAddr;
@@ -25,39 +32,37 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 pub use bind::{Bound, bind_all};
 pub use hickory::HickoryHandler;
+pub use https::{HttpsDoor, PROTOCOLS as HTTPS_PROTOCOLS, serve as serve_https};
 use ipnet::IpNet;
+pub use observe::{Clients, Count, How, Observer, QueryLog, Share, Snapshot, Teller, Watching};
 pub use packets::{Keep, Lifetime, Packets, Probe};
-use postroad_service::{Clock, SystemClock};
-use postroad_types::limits::{DNS_NSID_OCTETS_MAX, DNS_UDP_OCTETS_MAX, DNS_UDP_OCTETS_PLAIN};
+use postroad_service::{Clock, Drain, SystemClock};
+use postroad_types::limits::{
+    DNS_NSID_OCTETS_MAX, DNS_PADDED_RESPONSE_OCTETS, DNS_UDP_OCTETS_MAX, DNS_UDP_OCTETS_PLAIN,
+};
+pub use quic::{PROTOCOL as QUIC_PROTOCOL, QuicDoor, QuicError, serve as serve_quic};
 pub use tcp::serve as serve_tcp;
+pub use tls::{PROTOCOL as TLS_PROTOCOL, serve as serve_tls};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use transfers::Streams;
 pub use transfers::{Agreed, RecordTooLong, Stream};
+pub use transport::Transport;
 pub use udp::serve as serve_udp;
 
-use crate::resolve::{Answer, Resolver};
+use crate::resolve::Resolver;
+use crate::resolve::security::Failure;
 use crate::serve::{self, Rotation, Served, rcode};
 use crate::tsig::{Checked, Refusal, Signer};
-use crate::wire::options::{ReplyOptions, code, extended};
-use crate::wire::{
-    Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Section, TTL_PLACES_MAX, Writer,
-    header_only,
-};
+use crate::wire::options::{Padding, ReplyOptions, code, extended};
+use crate::wire::{Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Writer, header_only};
 use crate::zone::{Hosted, Zones};
 use cookie::Cookies;
 use counters::Counters;
-use limit::{Allowance, RateLimit};
+use kept::lifetime;
+use limit::RateLimit;
+use observe::Begun;
 
 const CLASS_IN: u16 = 1;
-
-/// How a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    Udp,
-    Tcp,
-    /// By another's listener, which takes one response of any length.
-    Whole,
-}
 
 /// Recursion, and who may have it.
 #[derive(Debug)]
@@ -106,7 +111,7 @@ pub enum Outcome {
     Drop,
     /// Other servers must be asked, or files be written.
     Later(Pending),
-    /// The response is more than one message. Over TCP only.
+    /// The response is more than one message. Over TCP, TLS and QUIC only.
     Stream(Box<Stream>),
 }
 
@@ -119,6 +124,8 @@ pub struct Pending {
     task: Task,
     /// The response is signed.
     signer: Option<Signer>,
+    /// Somebody wants to see what becomes of it.
+    begun: Option<Begun>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -126,7 +133,7 @@ pub struct Pending {
 #[derive(Debug)]
 enum Task {
     /// Other servers are asked.
-    Resolve(Name, Rtype, Arc<Resolver>),
+    Resolve { name: Name, rtype: Rtype, checking_disabled: bool, resolver: Arc<Resolver> },
     /// A zone is changed, and its file written.
     Update(Arc<Hosted>),
 }
@@ -144,7 +151,8 @@ pub struct Engine {
     agreed: Agreed,
     streams: Streams,
     clock: Arc<dyn Clock>,
-    counters: Counters,
+    counters: Arc<Counters>,
+    observer: Observer,
 }
 
 impl Engine {
@@ -164,13 +172,29 @@ impl Engine {
             agreed: Agreed::nothing(),
             streams: Streams::new(),
             clock: Arc::new(SystemClock::new()),
-            counters: Counters::new(),
+            counters: Arc::new(Counters::new()),
+            observer: Observer::default(),
         }
+    }
+
+    /// With somebody who sees what passes.
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// With what is agreed with other name servers, and the clock by which they sign.
     pub fn with_agreed(self, agreed: Agreed, clock: Arc<dyn Clock>) -> Self {
         Self { agreed, clock, ..self }
+    }
+
+    /// Somebody begins to watch the traffic; `None` where nothing is told.
+    pub fn watch(&self) -> Option<Watching> {
+        self.observer.watch()
+    }
+
+    /// Tells the metrics what is counted, and those who watch what is seen, until the drain begins.
+    pub fn tell(&self, teller: Teller, drain: Drain) -> impl Future<Output = ()> + use<> {
+        teller.run(Arc::clone(&self.counters), drain)
     }
 
     /// The recursion that `client` may have.
@@ -184,18 +208,20 @@ impl Engine {
     /// The greatest response that the asker takes.
     fn limit(&self, request: &Request<'_>, transport: Transport) -> usize {
         match (transport, request.edns) {
-            (Transport::Tcp | Transport::Whole, _) => usize::from(u16::MAX),
             (Transport::Udp, None) => DNS_UDP_OCTETS_PLAIN,
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_octets.min(self.settings.udp_octets_max)),
+            _ => usize::from(u16::MAX),
         }
     }
 
-    /// The options that answer those of a request. `None`: one of them is malformed.
+    /// The options that answer those of a request, with a signature of so many octets behind them. `None`: one of them is
+    /// malformed.
     fn options(
         &self,
         request: &Request<'_>,
         client: IpAddr,
         transport: Transport,
+        signature: usize,
     ) -> Option<ReplyOptions<'_>> {
         let Some(edns) = request.edns else { return Some(ReplyOptions::default()) };
         let cookie = match edns.option(code::COOKIE) {
@@ -206,46 +232,16 @@ impl Engine {
         };
         let nsid = Some(&self.settings.nsid[..]);
         let idle = self.settings.tcp_idle.as_millis() / 100;
-        let idle = Some(u16::try_from(idle).unwrap_or(u16::MAX)).filter(|_| transport == Transport::Tcp);
+        let keeps_alive = matches!(transport, Transport::Tcp | Transport::Tls);
+        let idle = Some(u16::try_from(idle).unwrap_or(u16::MAX)).filter(|_| keeps_alive);
+        let padded = transport.is_encrypted() && edns.option(code::PADDING).is_some();
+        let padding = Padding { block: DNS_PADDED_RESPONSE_OCTETS, signature };
         Some(ReplyOptions {
             nsid: nsid.filter(|nsid| !nsid.is_empty() && edns.option(code::NSID).is_some()),
             keepalive: idle.filter(|_| edns.option(code::TCP_KEEPALIVE).is_some()),
+            padding: padded.then_some(padding),
             cookie,
         })
-    }
-
-    /// Whether an answer over UDP may go to `client`.
-    fn allowance(&self, octets: &[u8], client: IpAddr, recursion_allowed: bool) -> Allowance {
-        let Some(limit) = self.rate_limit.as_ref().filter(|_| !recursion_allowed) else {
-            return Allowance::Send;
-        };
-        if self.settings.uncounted.iter().any(|network| network.contains(&client.to_canonical())) {
-            return Allowance::Send;
-        }
-        let allowance = limit.count(client, self.started.elapsed());
-        if allowance == Allowance::Send {
-            return allowance;
-        }
-        let shows_our_cookie = Request::parse(octets).ok().and_then(|request| {
-            let option = request.edns?.option(code::COOKIE)?;
-            self.cookies.check(option, client, seconds(&*self.clock) as u32).ok()
-        });
-        if shows_our_cookie.is_some_and(|cookie| cookie.is_ours) {
-            return Allowance::Send;
-        }
-        self.counters.limited.increment(1);
-        allowance
-    }
-
-    /// Nothing but TC, which sends who really asked to TCP.
-    fn truncated(&self, octets: &[u8], client: IpAddr, buffer: &mut Vec<u8>) -> Outcome {
-        let Ok(request) = Request::parse(octets) else { return Outcome::Drop };
-        let mut writer = Writer::new(buffer, &request, DNS_UDP_OCTETS_PLAIN);
-        if let Some(options) = self.options(&request, client, Transport::Udp) {
-            writer.set_options(options);
-        }
-        writer.truncated = true;
-        self.reply(writer, &request, Transport::Udp)
     }
 
     /// Answers a request that `client` sent, into `buffer`, as far as nobody else must be asked.
@@ -256,7 +252,36 @@ impl Engine {
         transport: Transport,
         buffer: &mut Vec<u8>,
     ) -> Outcome {
-        self.answer_by(self.settings.rotation, octets, client, transport, buffer)
+        let begun = self.observer.begin();
+        let outcome = self.answer_by(self.settings.rotation, octets, client, transport, buffer);
+        self.observed(begun, How::Made, octets, client, transport, buffer, outcome)
+    }
+
+    /// Tells the observer what became of a request, now or when it is done.
+    #[allow(clippy::too_many_arguments, reason = "they are what came and what became of it")]
+    fn observed(
+        &self,
+        begun: Option<Begun>,
+        how: How,
+        octets: &[u8],
+        client: IpAddr,
+        transport: Transport,
+        response: &[u8],
+        mut outcome: Outcome,
+    ) -> Outcome {
+        let Some(begun) = begun else { return outcome };
+        let how = match &mut outcome {
+            Outcome::Later(pending) => {
+                pending.begun = Some(begun);
+                return outcome;
+            }
+            Outcome::Reply(_) => how,
+            Outcome::Drop if how == How::Limited => how,
+            Outcome::Drop => How::Dropped,
+            Outcome::Stream(_) => How::Transfer,
+        };
+        self.observer.note(begun, how, octets, client, transport, response);
+        outcome
     }
 
     fn answer_by(
@@ -270,7 +295,7 @@ impl Engine {
         let request = match Request::parse(octets) {
             Ok(request) => request,
             Err(RequestError::NoRequest) => {
-                self.counters.dropped.increment(1);
+                self.counters.dropped.add();
                 return Outcome::Drop;
             }
             Err(error) => {
@@ -337,11 +362,12 @@ impl Engine {
         signer: Option<&Signer>,
         buffer: &mut Vec<u8>,
     ) -> Outcome {
-        let limit = self.limit(request, transport).saturating_sub(signer.map_or(0, Signer::octets));
+        let signature = signer.map_or(0, Signer::octets);
+        let limit = self.limit(request, transport).saturating_sub(signature);
         let recursion = self.recursion_for(client);
         let mut writer = Writer::new(buffer, request, limit);
         writer.recursion_available = recursion.is_some();
-        match self.options(request, client, transport) {
+        match self.options(request, client, transport, signature) {
             Some(options) => writer.set_options(options),
             None => writer.rcode = rcode::FORMERR,
         }
@@ -383,12 +409,13 @@ impl Engine {
         let rtype = request.question.rtype;
         if served == Served::NotHosted
             && let Some(answer) = recursion.resolver.cached(&name, rtype)
+            && !(request.checking_disabled && answer.failure.as_ref().is_some_and(Failure::is_bogus))
         {
-            self.counters.cache_hits.increment(1);
+            self.counters.cache_hits.add();
             if answer.is_nearly_over() {
                 recursion.resolver.prefetch(&name, rtype);
             }
-            self.write(&answer, &mut writer, rotation);
+            recursed::write(&answer, request, &mut writer, rotation);
             let lifetime = lifetime(&answer, &writer);
             let keep =
                 lifetime.and_then(|lifetime| Some(Keep { lifetime: Some(lifetime), ..self.keep(&writer)? }));
@@ -399,10 +426,19 @@ impl Engine {
             writer.rcode = rcode::SERVFAIL;
             return self.reply(writer, request, transport);
         };
+        self.counters.asked.add();
         let resolver = Arc::clone(&recursion.resolver);
-        let task = Task::Resolve(name, rtype, resolver);
+        let task = Task::Resolve { name, rtype, checking_disabled: request.checking_disabled, resolver };
         let request = octets.to_vec();
-        Outcome::Later(Pending { request, transport, client, task, signer: None, _permit: permit })
+        Outcome::Later(Pending {
+            request,
+            transport,
+            client,
+            task,
+            signer: None,
+            begun: None,
+            _permit: permit,
+        })
     }
 
     fn reply(&self, writer: Writer<'_>, request: &Request<'_>, transport: Transport) -> Outcome {
@@ -411,80 +447,16 @@ impl Engine {
         Outcome::Reply(None)
     }
 
-    /// How an answer from our zones may be kept.
-    fn keep(&self, writer: &Writer<'_>) -> Option<Keep> {
-        let orders = match self.settings.rotation {
-            Rotation::Fixed | Rotation::From(_) => 1,
-            Rotation::Cyclic => writer.largest_set(),
-            Rotation::Random if writer.largest_set() > 1 => return None,
-            Rotation::Random => 1,
-        };
-        Some(Keep {
-            orders,
-            case_bound: writer.is_case_bound(),
-            negative: writer.is_without_answer(),
-            lifetime: None,
-        })
-    }
-
-    /// The memory of answers for one UDP loop.
-    pub fn packets(&self) -> Packets {
-        Packets::new(Arc::clone(&self.zones), self.settings.udp_octets_max)
-    }
-
-    /// Tells a loop's memory the time. To be called before requests that came together are answered.
-    pub fn tick(&self, packets: &mut Packets) {
-        let (now, flushes) = match &self.recursion {
-            Some(recursion) => (recursion.resolver.now(), recursion.resolver.flushes()),
-            None => (self.started.elapsed(), 0),
-        };
-        packets.set_now(u32::try_from(now.as_secs()).unwrap_or(u32::MAX), flushes);
-    }
-
-    /// Answers from a loop's memory; what is not there yet is made and kept.
-    pub fn answer_kept(
-        &self,
-        packets: &mut Packets,
-        octets: &[u8],
-        client: IpAddr,
-        buffer: &mut Vec<u8>,
-    ) -> Outcome {
-        let recursion_allowed = self.recursion_for(client).is_some();
-        match self.allowance(octets, client, recursion_allowed) {
-            Allowance::Send => {}
-            Allowance::Truncate => return self.truncated(octets, client, buffer),
-            Allowance::Drop => return Outcome::Drop,
-        }
-        let Some(probe) = packets.probe(octets, recursion_allowed) else {
-            return self.answer(octets, client, Transport::Udp, buffer);
-        };
-        if packets.find(&probe, octets, buffer) {
-            let cookie = probe.cookie(octets);
-            if let Some(cookie) = cookie
-                .and_then(|cookie| self.cookies.check(cookie, client, seconds(&*self.clock) as u32).ok())
-            {
-                packets::append_cookie(buffer, &cookie.reply);
-            }
-            self.counters.count(Transport::Udp, buffer.get(3).map_or(0, |flags| u16::from(flags & 0xf)));
-            return Outcome::Reply(None);
-        }
-        // Orders that are kept must differ, whatever other loops are asked meanwhile.
-        let rotation = match self.settings.rotation {
-            Rotation::Cyclic => packets.order(&probe, octets).map_or(Rotation::Cyclic, Rotation::From),
-            other => other,
-        };
-        let outcome = self.answer_by(rotation, octets, client, Transport::Udp, buffer);
-        if let Outcome::Reply(Some(keep)) = outcome {
-            packets.keep(&probe, buffer, keep);
-        }
-        outcome
-    }
-
     /// Does what a request waits for and gives the response; `None` only if the request cannot be read any more.
     pub async fn complete(&self, pending: Pending) -> Option<Vec<u8>> {
-        let Pending { request: octets, transport, client, task, signer, _permit } = pending;
+        let Pending { request: octets, transport, client, task, signer, begun, _permit } = pending;
         let done = match task {
-            Task::Resolve(name, rtype, resolver) => Ok(resolver.resolve(&name, rtype, false).await),
+            Task::Resolve { name, rtype, checking_disabled: false, resolver } => {
+                Ok(resolver.resolve(&name, rtype, false).await)
+            }
+            Task::Resolve { name, rtype, checking_disabled: true, resolver } => {
+                Ok(resolver.resolve_unchecked(&name, rtype, false).await)
+            }
             Task::Update(hosted) => Err(transfers::update(hosted, &octets, signer.as_ref()).await),
         };
         let request = Request::parse(&octets).ok()?;
@@ -492,13 +464,13 @@ impl Engine {
         let signature = signer.as_ref().map_or(0, Signer::octets);
         let limit = self.limit(&request, transport).saturating_sub(signature);
         let mut writer = Writer::new(&mut buffer, &request, limit);
-        if let Some(options) = self.options(&request, client, transport) {
+        if let Some(options) = self.options(&request, client, transport, signature) {
             writer.set_options(options);
         }
         match done {
             Ok(explained) => {
                 writer.recursion_available = true;
-                self.write(&explained.answer, &mut writer, self.settings.rotation);
+                recursed::write(&explained.answer, &request, &mut writer, self.settings.rotation);
             }
             Err(code) => writer.rcode = code,
         }
@@ -506,30 +478,10 @@ impl Engine {
         if let Some(mut signer) = signer {
             signer.sign(&mut buffer, seconds(&*self.clock));
         }
+        if let Some(begun) = begun {
+            self.observer.note(begun, How::Asked, &octets, client, transport, &buffer);
+        }
         Some(buffer)
-    }
-
-    fn write(&self, answer: &Answer, writer: &mut Writer<'_>, rotation: Rotation) {
-        writer.rcode = answer.rcode;
-        if answer.rcode == rcode::SERVFAIL {
-            writer.extended_error = Some(extended::NO_REACHABLE_AUTHORITY);
-        } else if answer.stale {
-            let missing = answer.rcode == rcode::NXDOMAIN;
-            writer.extended_error =
-                Some(if missing { extended::STALE_NXDOMAIN } else { extended::STALE_ANSWER });
-        }
-        for held in &answer.records {
-            let first = rotation.first(&held.rrset);
-            if !writer.rrset(Section::Answer, held.owner.as_wire(), &held.rrset, held.ttl, first) {
-                writer.truncated = true;
-                return;
-            }
-        }
-        if let Some(soa) = &answer.authority
-            && !writer.rrset(Section::Authority, soa.owner.as_wire(), &soa.rrset, soa.ttl, 0)
-        {
-            writer.truncated = true;
-        }
     }
 }
 
@@ -547,19 +499,6 @@ fn refusal(request: &Request<'_>) -> Option<(u16, Option<u16>)> {
         rtype if rtype.is_meta() => Some((rcode::NOTIMP, None)),
         _ => None,
     }
-}
-
-/// How long an answer of the resolver may be kept. `None`: not at all.
-fn lifetime(answer: &Answer, writer: &Writer<'_>) -> Option<Lifetime> {
-    // Not to its very end, so that the resolver hears that it is in use when it is nearly over.
-    let ttls = answer.records.iter().chain(&answer.authority);
-    let ttls = ttls.map(|held| held.ttl.saturating_sub(held.rrset.ttl / 10));
-    let seconds = ttls.min().filter(|ttl| *ttl > 0 && answer.rcode != rcode::SERVFAIL && !answer.stale)?;
-    let mut places = [0; TTL_PLACES_MAX];
-    for (place, known) in places.iter_mut().zip(writer.ttl_places()?) {
-        *place = *known;
-    }
-    Some(Lifetime { seconds, places })
 }
 
 /// Seconds since 1970, as signatures and cookies count time.

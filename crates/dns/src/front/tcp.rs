@@ -2,6 +2,7 @@
 //! wait for other servers.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use postroad_service::{Conn, Drain, Gate, Listener};
 use postroad_types::limits::DNS_TCP_PIPELINE_MAX;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Engine, Outcome, Transport};
@@ -25,7 +26,7 @@ pub async fn serve(listener: Listener, engine: Arc<Engine>, gate: Gate, idle: Du
         let (engine, drain) = (Arc::clone(&engine), sessions.clone());
         async move {
             let client = conn.peer();
-            if let Err(error) = session(conn, &engine, idle, &drain).await {
+            if let Err(error) = session(conn, client.ip(), Transport::Tcp, &engine, idle, &drain).await {
                 tracing::debug!(%client, %error, "a DNS connection ended early");
             }
         }
@@ -34,9 +35,16 @@ pub async fn serve(listener: Listener, engine: Arc<Engine>, gate: Gate, idle: Du
     listener.serve(gate, Bytes::new(), drain, session).await;
 }
 
-async fn session(conn: Conn, engine: &Engine, idle: Duration, drain: &Drain) -> io::Result<()> {
-    let client = conn.peer().ip();
-    let (mut from, mut to) = tokio::io::split(conn);
+/// Answers what comes over a connection, plain or encrypted, until it is over.
+pub(super) async fn session(
+    connection: impl AsyncRead + AsyncWrite,
+    client: IpAddr,
+    transport: Transport,
+    engine: &Engine,
+    idle: Duration,
+    drain: &Drain,
+) -> io::Result<()> {
+    let (mut from, mut to) = tokio::io::split(connection);
     let mut received = BytesMut::with_capacity(1024);
     let mut response = Vec::with_capacity(1024);
     // Answers to questions that came together leave together.
@@ -48,7 +56,7 @@ async fn session(conn: Conn, engine: &Engine, idle: Duration, drain: &Drain) -> 
         while asks && waiting.len() < DNS_TCP_PIPELINE_MAX {
             let Some(request) = next_message(&mut received) else { break };
             deadline = Instant::now() + idle;
-            match engine.answer(&request, client, Transport::Tcp, &mut response) {
+            match engine.answer(&request, client, transport, &mut response) {
                 Outcome::Reply(_) => {
                     frame(&response, &mut leaving)?;
                     if leaving.len() >= LEAVING_OCTETS_MAX {

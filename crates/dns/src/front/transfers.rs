@@ -1,7 +1,7 @@
 //! What other name servers ask: for whole zones and for what has changed in them (AXFR, RFC 5936; IXFR, RFC 1995), and
 //! what they tell: that a zone has changed (NOTIFY, RFC 1996).
 //!
-//! Over TCP the response is a [`Stream`] of messages, made one by one as the client takes them. Over UDP IXFR gets its
+//! Over TCP, TLS (RFC 9103) and QUIC the response is a [`Stream`] of messages, made one by one as the client takes them. Over UDP IXFR gets its
 //! differences if they fit into one message, else the SOA alone, which tells the client to come over TCP; AXFR is
 //! refused there.
 
@@ -204,6 +204,7 @@ impl Engine {
                         client,
                         task,
                         signer: None,
+                        begun: None,
                         _permit: permit,
                     });
                 }
@@ -285,7 +286,7 @@ impl Engine {
     ) -> Result<Outgoing, u16> {
         let name = Name::from_wire(request.question.name).map_err(|_| rcode::FORMERR)?;
         let differences = request.question.rtype == Rtype::IXFR;
-        if !(transport == Transport::Tcp || (differences && transport == Transport::Udp)) {
+        if !(transport.takes_streams() || (differences && transport == Transport::Udp)) {
             return Err(rcode::REFUSED);
         }
         let zone: Arc<Zone> = self.zones.load().get(&name).cloned().ok_or(rcode::NOTAUTH)?;

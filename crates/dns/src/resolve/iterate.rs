@@ -7,7 +7,9 @@
 //! 1. is answered from our own zones or the cache, if they can (an alias changes its name and starts again);
 //! 2. else starts at the deepest delegation that is known, at last the root, and asks that zone's servers, the best
 //!    first ([`super::servers`]); a referral leads one zone down;
-//! 3. puts a goal for a server's address on top of itself when no address of the zone's servers is known or works.
+//! 3. puts a goal for a server's address on top of itself when no address of the zone's servers is known or works;
+//! 4. has what comes judged ([`super::validate`]), and puts goals for the DS and DNSKEY records that this takes on top of
+//!    itself. Addresses of servers are not judged: who is led astray by them gets nothing that is signed rightly.
 //!
 //! Work is bounded in every direction: questions in all, questions and looked-up servers per zone, referrals, aliases
 //! and depth of the stack (`postroad_types::limits`), and a name that is already being looked for is not looked for
@@ -20,22 +22,27 @@ use std::time::Duration;
 
 use hickory_proto::op::Message;
 use postroad_types::limits::{
-    DNS_ALIAS_STEPS_MAX, DNS_ASKS_PER_QUESTION_MAX, DNS_ASKS_PER_ZONE_MAX, DNS_GLUELESS_PER_ZONE_MAX,
-    DNS_LOOKUP_DEPTH_MAX, DNS_REFERRALS_MAX,
+    DNS_ASKS_PER_QUESTION_MAX, DNS_ASKS_PER_ZONE_MAX, DNS_BOGUS_RETRIES_MAX, DNS_GLUELESS_PER_ZONE_MAX,
+    DNS_LOOKUP_DEPTH_MAX, DNS_REFERRALS_MAX, DNS_TRUST_DEPTH_MAX, DNS_TRUST_QUESTIONS_PER_REPLY_MAX,
 };
 
+use super::Delegation;
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
+use super::evidence::{Proven, Sections};
+use super::goal::{Goal, Parked, Purpose, plain};
+use super::known::{Known, known, start};
 use super::minimise::Uncut;
-use super::rename::{Renamed, is_made, renamed};
 use super::reply::{self, Owned, Reply};
 use super::round::{Candidate, Round, TRIES_MAX};
 pub use super::rules::Rules;
+use super::security::{Failure, Security};
 use super::servers::Servers;
-use super::steps::{Answer, Held, Source, Step};
+use super::steps::{Answer, Held, Source, Step, describe, describe_hit};
 use super::upstream::{Ask, AskError};
-use super::{Delegation, local};
+use super::validate::{Anchors, Need, Question, Stop, Validator, Verdict};
 use crate::serve::rcode;
+use crate::wire::options::extended;
 use crate::wire::{Name, Rtype};
 use crate::zone::Zones;
 
@@ -52,6 +59,8 @@ pub struct Context<'a> {
     pub rules: &'a Rules,
     /// Time since some beginning.
     pub now: Duration,
+    /// Seconds since 1970, as signatures count time.
+    pub wall: u32,
 }
 
 /// What to do next.
@@ -61,19 +70,20 @@ pub enum Action {
     Done(Answer),
 }
 
-#[derive(Debug)]
-struct Goal {
-    name: Name,
-    rtype: Rtype,
-    records: Vec<Held>,
-    round: Option<Round>,
-    referrals: usize,
-}
-
 enum Finish {
     Records,
     Negative(u16, Option<Held>),
-    Failed(String),
+    Failed(Failure),
+}
+
+/// Whether what comes is judged.
+#[derive(Debug, Clone)]
+pub enum Checking {
+    By(Arc<Anchors>),
+    /// No trust is placed anywhere.
+    Nothing,
+    /// The client checks itself, and what is found is known to be bogus.
+    Disabled,
 }
 
 /// What of the cache a resolution may use.
@@ -97,15 +107,31 @@ pub struct Iteration {
     again: Option<Ask>,
     /// Of the name that was asked for; the addresses of name servers are used as they are known.
     freshness: Freshness,
+    checking: Checking,
+    validator: Option<Validator>,
     asks: usize,
     steps: Vec<Step>,
 }
 
 impl Iteration {
     /// Starts to look for `rtype` records of `name`.
-    pub fn new(name: Name, rtype: Rtype, freshness: Freshness) -> Self {
-        let goal = Goal { name, rtype, records: Vec::new(), round: None, referrals: 0 };
-        Self { goals: vec![goal], pending: None, again: None, freshness, asks: 0, steps: Vec::new() }
+    pub fn new(name: Name, rtype: Rtype, freshness: Freshness, checking: Checking) -> Self {
+        let validator = match &checking {
+            Checking::By(anchors) => {
+                Some(Validator::new(anchors.clone(), freshness != Freshness::FromTheRoot))
+            }
+            Checking::Nothing | Checking::Disabled => None,
+        };
+        Self {
+            goals: vec![Goal::new(name, rtype, Purpose::Answer)],
+            pending: None,
+            again: None,
+            freshness,
+            checking,
+            validator,
+            asks: 0,
+            steps: Vec::new(),
+        }
     }
 
     /// What was done so far.
@@ -119,22 +145,38 @@ impl Iteration {
             if let Some(ask) = self.again.take() {
                 return self.ask(ask);
             }
-            let depth = self.goals.len();
-            let fresh = if depth == 1 { self.freshness } else { Freshness::Known };
+            if let Some(parked) = self.goals.last_mut().and_then(|goal| goal.parked.take()) {
+                if let Some(done) = self.judge(parked, context) {
+                    return Action::Done(done);
+                }
+                continue;
+            }
+            let depth = self.goals.iter().filter(|goal| goal.purpose != Purpose::Trust).count();
             let Some(goal) = self.goals.last_mut() else {
                 return Action::Done(Answer::failed("nothing to look for"));
             };
+            let fresh = match goal.purpose {
+                Purpose::Answer => self.freshness,
+                Purpose::Address => Freshness::Known,
+                // What is known was looked at by who needs it.
+                Purpose::Trust => Freshness::NewAnswer,
+            };
             let Some(round) = &mut goal.round else {
-                let name = goal.name.clone();
-                if let Some((source, reply)) = known(goal, fresh, context) {
-                    let (rtype, outcome) = (goal.rtype, describe(&reply));
+                let (name, rtype) = (goal.name.clone(), goal.rtype);
+                if let Some((source, known)) = known(goal, fresh, context) {
+                    let outcome = match &known {
+                        Known::Reply(reply) => describe(reply),
+                        Known::Hit(hit) => describe_hit(hit),
+                    };
                     let step =
                         Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
                     self.steps.push(step);
-                    let finish = match reply {
-                        Known::Reply(reply) => self.take_reply(reply, context, false),
+                    let finish = match known {
+                        Known::Reply(reply) => {
+                            let verdict = plain(&reply, None, Security::Indeterminate);
+                            self.take_reply(reply, verdict, context, false)
+                        }
                         Known::Hit(hit) => self.take_hit(hit),
-                        Known::Renamed(renamed) => self.take_renamed(renamed),
                     };
                     if let Some(done) = finish.and_then(|finish| self.finish(finish)) {
                         return Action::Done(done);
@@ -152,7 +194,7 @@ impl Iteration {
                 _ => None,
             };
             if let Some((name, rtype)) = lookup {
-                self.goals.push(Goal { name, rtype, records: Vec::new(), round: None, referrals: 0 });
+                self.goals.push(Goal::new(name, rtype, Purpose::Address));
                 continue;
             }
             let Some(goal) = self.goals.last_mut() else { continue };
@@ -168,16 +210,17 @@ impl Iteration {
                     rtype,
                     tcp: false,
                     edns: context.servers.takes_edns(ip, context.now),
+                    dnssec: context.rules.dnssec,
                     timeout: context.servers.timeout(ip, tries, context.rules.query_timeout),
                 };
                 return self.ask(ask);
             }
-            let problem = if self.asks >= DNS_ASKS_PER_QUESTION_MAX {
-                "too many questions were needed".to_owned()
-            } else {
-                format!("no server of {} answers ({})", round.zone, round.last_problem)
+            let failure = match goal.flaw.take() {
+                Some(flaw) => flaw,
+                None if self.asks >= DNS_ASKS_PER_QUESTION_MAX => "too many questions were needed".into(),
+                None => format!("no server of {} answers ({})", round.zone(), round.last_problem).into(),
             };
-            if let Some(done) = self.finish(Finish::Failed(problem)) {
+            if let Some(done) = self.finish(Finish::Failed(failure)) {
                 return Action::Done(done);
             }
         }
@@ -200,7 +243,7 @@ impl Iteration {
             |candidate: &&mut Candidate| candidate.addresses.iter().all(|address| !rules.allows(address.ip));
         for candidate in round.candidates.iter_mut().filter(unusable) {
             // Its address is only to be had from the zone itself, whose servers are what is looked for.
-            if candidate.name.is_at_or_below(&round.zone) {
+            if candidate.name.is_at_or_below(&round.delegation.zone) {
                 continue;
             }
             let rtype =
@@ -228,23 +271,24 @@ impl Iteration {
         let goal = self.goals.last_mut()?;
         let part = ask.name.label_count() < goal.name.label_count();
         let round = goal.round.as_mut()?;
-        let zone = round.zone.clone();
+        let zone = round.zone().clone();
         let ip = ask.server.ip();
         let reply = outcome.map(|message| {
             context.servers.answered(ip, took);
-            context.rules.without_private(reply::read(&message, &ask.name, ask.rtype, &zone))
+            let sections = if ask.dnssec { Sections::read(&message, &zone) } else { Sections::default() };
+            (reply::read(&message, &ask.name, ask.rtype, &zone), sections)
         });
         let source = if ask.tcp { Source::Tcp(ask.server) } else { Source::Udp(ask.server) };
         let described = match &reply {
-            Ok(reply) => describe_reply(reply),
+            Ok((reply, _)) => describe(reply),
             Err(error) => error.to_string(),
         };
         let (name, rtype) = (ask.name.clone(), ask.rtype);
         self.steps.push(Step { source, zone: zone.clone(), name, rtype, outcome: described.clone(), took });
-        if part && !is_told_of_part(&reply, &ask) {
+        if part && !is_told_of_part(reply.as_ref().map(|(reply, _)| reply), &ask) {
             round.shown.show_all();
         }
-        let finish = match reply {
+        match reply {
             Err(AskError::Suspicious) if !ask.tcp => {
                 self.again = Some(Ask { tcp: true, timeout: context.rules.query_timeout, ..ask });
                 None
@@ -256,23 +300,23 @@ impl Iteration {
                 self.problem(ip, matches!(error, AskError::Timeout), described);
                 None
             }
-            Ok(Reply::Truncated) if !ask.tcp => {
+            Ok((Reply::Truncated, _)) if !ask.tcp => {
                 self.again = Some(Ask { tcp: true, timeout: context.rules.query_timeout, ..ask });
                 None
             }
-            Ok(Reply::NotUnderstood(_)) if ask.edns => {
+            Ok((Reply::NotUnderstood(_), _)) if ask.edns => {
                 self.again = Some(Ask { edns: false, ..ask });
                 None
             }
             // The next question is for more of the name, or for all of it.
-            Ok(reply) if part && !matches!(reply, Reply::Referral(_)) => {
+            Ok((reply, _)) if part && !matches!(reply, Reply::Referral(_)) => {
                 if matches!(reply, Reply::Answer(_) | Reply::NoData(..)) {
                     round.shown.passed(&ask.name);
                     context.uncut.put(ask.name, context.now);
                 }
                 None
             }
-            Ok(Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_)) => {
+            Ok((Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_), _)) => {
                 let failed = described == "SERVFAIL";
                 if !failed {
                     context.servers.lame(ip, &zone, context.now);
@@ -280,14 +324,89 @@ impl Iteration {
                 self.problem(ip, false, described);
                 None
             }
-            Ok(reply) => {
+            Ok((reply, sections)) => {
                 if !ask.edns && context.servers.takes_edns(ip, context.now) {
                     context.servers.without_edns(ip, context.now);
                 }
-                self.take_reply(reply, context, true)
+                self.judge(Parked { reply, sections, ip }, context)
+            }
+        }
+    }
+
+    /// Has a reply judged, and uses it if it is good; else what is missing is looked for, or another server asked.
+    fn judge(&mut self, parked: Parked, context: Context<'_>) -> Option<Answer> {
+        let goal = self.goals.last_mut()?;
+        let zone = goal.round.as_ref()?.zone().clone();
+        let judged = match &mut self.validator {
+            Some(validator) if goal.purpose != Purpose::Address => {
+                let Parked { reply, sections, .. } = &parked;
+                let (name, rtype) = (&goal.name, goal.rtype);
+                validator.judge(Question { name, rtype, zone: &zone, reply, sections }, context)
+            }
+            _ => {
+                let security = match (&self.checking, goal.purpose) {
+                    (Checking::Nothing, _) => Security::Indeterminate,
+                    (Checking::Disabled, Purpose::Answer) => Security::Bogus,
+                    (Checking::By(_) | Checking::Disabled, _) => Security::Unchecked,
+                };
+                Ok(plain(&parked.reply, Some(&parked.sections), security))
             }
         };
-        finish.and_then(|finish| self.finish(finish))
+        match judged {
+            Ok(mut verdict) => {
+                for (name, rtype, outcome) in std::mem::take(&mut verdict.findings) {
+                    let (source, zone) = (Source::Validation, zone.clone());
+                    self.steps.push(Step { source, zone, name, rtype, outcome, took: Duration::ZERO });
+                }
+                let finish = self.take_reply(parked.reply, verdict, context, true)?;
+                self.finish(finish)
+            }
+            Err(Stop::Need(need)) => self.look_for(need, parked, context),
+            Err(Stop::Failed(failure)) => self.reject(&failure, parked.ip),
+        }
+    }
+
+    /// Lets a reply wait for DS or DNSKEY records.
+    fn look_for(&mut self, need: Need, parked: Parked, context: Context<'_>) -> Option<Answer> {
+        let depth = self.goals.iter().filter(|goal| goal.purpose == Purpose::Trust).count();
+        let same_zone = |goal: &Goal| {
+            let round = goal.round.as_ref().filter(|round| *round.zone() == need.name)?;
+            Some(round.delegation.clone())
+        };
+        // Its keys are asked for where the zone itself was; what is above it, from there.
+        let delegation = self.goals.iter().rev().find_map(same_zone).filter(|_| need.rtype == Rtype::DNSKEY);
+        let goal = self.goals.last_mut()?;
+        let itself = goal.name == need.name && goal.rtype == need.rtype;
+        if itself || goal.needed.contains(&need) || depth >= DNS_TRUST_DEPTH_MAX {
+            let reason = format!("{} {}: the chain of trust ends there", need.name, need.rtype);
+            return self.reject(&Failure::new(extended::DNSKEY_MISSING, reason), parked.ip);
+        }
+        if goal.needed.len() >= DNS_TRUST_QUESTIONS_PER_REPLY_MAX {
+            let reason = format!("{}: too many names would have to be asked for DS records", goal.name);
+            return self.reject(&Failure::new(extended::BOGUS, reason), parked.ip);
+        }
+        goal.needed.push(need.clone());
+        goal.parked = Some(parked);
+        let mut above = Goal::new(need.name, need.rtype, Purpose::Trust);
+        above.round = delegation.map(|delegation| Round::new(&delegation, context));
+        self.goals.push(above);
+        None
+    }
+
+    /// Notes that a reply is bogus; another server may know better.
+    fn reject(&mut self, failure: &Failure, ip: IpAddr) -> Option<Answer> {
+        let outcome = format!("bogus: {failure}");
+        let goal = self.goals.last_mut()?;
+        let zone = goal.round.as_ref().map_or_else(Name::root, |round| round.zone().clone());
+        let (source, name, rtype) = (Source::Validation, goal.name.clone(), goal.rtype);
+        self.steps.push(Step { source, zone, name, rtype, outcome, took: Duration::ZERO });
+        goal.bogus += 1;
+        if goal.bogus > DNS_BOGUS_RETRIES_MAX {
+            return self.finish(Finish::Failed(failure.clone()));
+        }
+        goal.flaw = Some(failure.clone());
+        self.problem(ip, false, failure.to_string());
+        None
     }
 
     /// Notes that a server was of no use; it may be tried once more if it was only silent.
@@ -300,19 +419,33 @@ impl Iteration {
     }
 
     /// Uses an answer; keeps it in the cache when it was `fetched`.
-    fn take_reply(&mut self, reply: Reply, context: Context<'_>, fetched: bool) -> Option<Finish> {
-        let max_ttl = context.rules.max_ttl;
+    fn take_reply(
+        &mut self,
+        reply: Reply,
+        mut verdict: Verdict,
+        context: Context<'_>,
+        fetched: bool,
+    ) -> Option<Finish> {
+        let reply = if fetched { context.rules.without_private(reply, &mut verdict) } else { reply };
+        let goal = self.goals.last_mut()?;
+        // What is bogus is given to who asked for it, and to nobody else.
+        let bogus = matches!(self.checking, Checking::Disabled) && goal.purpose == Purpose::Answer;
+        let kept = fetched && !bogus;
+        let max_ttl = u32::try_from(context.rules.max_ttl.as_secs()).unwrap_or(u32::MAX);
+        let Verdict { sets, missing, trust, .. } = verdict;
+        let missing = missing.unwrap_or_else(|| Proven::not(Security::Indeterminate));
         let take = |goal: &mut Goal, records: Vec<Owned>| {
-            let mut before = None;
-            for owned in records {
-                if fetched && !is_made(before.as_ref(), &owned) {
-                    context.cache.put_positive(&owned.0, owned.1.clone(), context.now);
+            for ((owner, rrset), proven) in records.into_iter().zip(sets) {
+                let ttl = rrset.ttl.min(max_ttl);
+                if kept {
+                    context.cache.put_positive(&owner, rrset.clone(), proven.clone(), context.now);
                 }
-                goal.records.push(Held::fetched(owned.clone(), max_ttl));
-                before = Some(owned);
+                goal.records.push(Held::fetched((owner, rrset), ttl, &proven));
             }
         };
-        let goal = self.goals.last_mut()?;
+        if let Some((name, trust, ttl)) = trust.filter(|_| kept) {
+            context.cache.put_trust(&name, trust, ttl, context.now);
+        }
         match reply {
             Reply::Answer(records) => {
                 take(goal, records);
@@ -320,23 +453,28 @@ impl Iteration {
             }
             Reply::Alias(records, target) => {
                 take(goal, records);
-                goal.rename(target)
+                // An alias is no zone, and that is all that was to be known.
+                if goal.purpose == Purpose::Trust {
+                    return Some(Finish::Records);
+                }
+                goal.rename(target).err().map(Finish::Failed)
             }
             Reply::NoData(aliases, soa) => {
                 let name = aliases.last().map_or_else(|| Some(goal.name.clone()), alias_target)?;
                 take(goal, aliases);
                 let entry = Entry::NoData(goal.rtype, soa.clone());
-                Some(negative(rcode::NOERROR, &name, entry, soa, context, fetched))
+                Some(negative(rcode::NOERROR, &name, entry, (soa, missing), context, kept))
             }
             Reply::NxDomain(aliases, soa) => {
                 let name = aliases.last().map_or_else(|| Some(goal.name.clone()), alias_target)?;
                 take(goal, aliases);
-                Some(negative(rcode::NXDOMAIN, &name, Entry::NxDomain(soa.clone()), soa, context, fetched))
+                let entry = Entry::NxDomain(soa.clone());
+                Some(negative(rcode::NXDOMAIN, &name, entry, (soa, missing), context, kept))
             }
             Reply::Referral(delegation) => {
                 goal.referrals += 1;
                 if goal.referrals > DNS_REFERRALS_MAX {
-                    return Some(Finish::Failed("too many referrals".to_owned()));
+                    return Some(Finish::Failed("too many referrals".into()));
                 }
                 let delegation = Arc::new(delegation);
                 if fetched {
@@ -352,29 +490,22 @@ impl Iteration {
     /// Uses what the cache holds.
     fn take_hit(&mut self, hit: Hit) -> Option<Finish> {
         let goal = self.goals.last_mut()?;
-        match hit.entry {
+        match &hit.entry {
             Entry::Positive(rrset) => {
                 let target = (rrset.rtype == Rtype::CNAME && goal.rtype != Rtype::CNAME)
                     .then(|| Name::from_wire(rrset.first()).ok())
                     .flatten();
-                goal.records.push(Held { owner: goal.name.clone(), rrset, ttl: hit.ttl, age: Some(hit.age) });
+                goal.records.extend(Held::all_cached((goal.name.clone(), rrset.clone()), &hit));
                 match target {
-                    Some(target) => goal.rename(target),
+                    Some(target) => goal.rename(target).err().map(Finish::Failed),
                     None => Some(Finish::Records),
                 }
             }
-            Entry::NoData(_, soa) => Some(Finish::Negative(rcode::NOERROR, held_soa(soa, hit.ttl, hit.age))),
-            Entry::NxDomain(soa) => Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, hit.ttl, hit.age))),
-            Entry::Failure(_, _, reason) => Some(Finish::Failed(reason.to_string())),
-            Entry::Delegation(_) => None,
+            Entry::NoData(_, soa) => Some(Finish::Negative(rcode::NOERROR, held_soa(soa, &hit))),
+            Entry::NxDomain(soa) => Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, &hit))),
+            Entry::Failure(_, _, failure) => Some(Finish::Failed(failure.clone())),
+            Entry::Delegation(_) | Entry::Trust(_) => None,
         }
-    }
-
-    /// Uses a DNAME that the cache holds.
-    fn take_renamed(&mut self, renamed: Renamed) -> Option<Finish> {
-        let goal = self.goals.last_mut()?;
-        goal.records.extend(renamed.held(&goal.name));
-        if goal.rtype == Rtype::CNAME { Some(Finish::Records) } else { goal.rename(renamed.target) }
     }
 
     /// Ends the goal on top: hands what it found to the one below, or is the end of all.
@@ -382,19 +513,26 @@ impl Iteration {
         let goal = self.goals.pop()?;
         let Some(below) = self.goals.last_mut() else {
             return Some(match finish {
-                Finish::Records => Answer {
-                    rcode: rcode::NOERROR,
-                    records: goal.records,
-                    authority: None,
-                    failure: None,
-                    stale: false,
-                },
-                Finish::Negative(rcode, authority) => {
-                    Answer { rcode, records: goal.records, authority, failure: None, stale: false }
-                }
-                Finish::Failed(reason) => Answer::failed(reason),
+                Finish::Records => Answer::positive(goal.records),
+                Finish::Negative(rcode, authority) => Answer::negative(rcode, goal.records, authority),
+                Finish::Failed(failure) => Answer::failed(failure),
             });
         };
+        if goal.purpose == Purpose::Trust {
+            // With it, the reply below is judged again; without it, there is no judging.
+            let Finish::Failed(failure) = finish else { return None };
+            let unsigned = below.parked.as_ref().is_some_and(Parked::is_unsigned_answer);
+            let failure = if failure.is_bogus() && unsigned && goal.rtype == Rtype::DS {
+                let reason = format!("{} {}: there is no signature, and {failure}", below.name, below.rtype);
+                Failure::new(extended::RRSIGS_MISSING, reason)
+            } else if failure.is_bogus() {
+                failure
+            } else {
+                let reason = format!("{} {} cannot be had: {failure}", goal.name, goal.rtype);
+                Failure::new(extended::DNSKEY_MISSING, reason)
+            };
+            return self.finish(Finish::Failed(failure));
+        }
         // The address of a name server of the goal below.
         let server = goal.records.first().map_or(&goal.name, |held| &held.owner);
         let found =
@@ -406,18 +544,9 @@ impl Iteration {
     }
 }
 
-impl Goal {
-    /// Goes on with the name that an alias leads to.
-    fn rename(&mut self, target: Name) -> Option<Finish> {
-        self.name = target;
-        self.round = None;
-        (self.records.len() > DNS_ALIAS_STEPS_MAX).then(|| Finish::Failed("too many aliases".to_owned()))
-    }
-}
-
 /// Whether a server that was asked for a part of the name said what the next question depends on, or shall be asked for
 /// that part in another way.
-fn is_told_of_part(reply: &Result<Reply, AskError>, ask: &Ask) -> bool {
+fn is_told_of_part(reply: Result<&Reply, &AskError>, ask: &Ask) -> bool {
     match reply {
         Ok(Reply::Referral(_) | Reply::Answer(_) | Reply::NoData(..)) => true,
         Ok(Reply::Truncated) | Err(AskError::Suspicious) => !ask.tcp,
@@ -426,102 +555,25 @@ fn is_told_of_part(reply: &Result<Reply, AskError>, ask: &Ask) -> bool {
     }
 }
 
-enum Known {
-    Reply(Reply),
-    Hit(Hit),
-    Renamed(Renamed),
-}
-
-/// What our own zones or the cache know about a goal.
-fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source, Known)> {
-    if let Some(reply) = local::look_up(context.zones, &goal.name, goal.rtype) {
-        return match reply {
-            // A deeper delegation may be known.
-            Reply::Referral(_) if fresh == Freshness::Known => {
-                cached(goal, context).or(Some((Source::Zone, Known::Reply(reply))))
-            }
-            reply => Some((Source::Zone, Known::Reply(reply))),
-        };
-    }
-    if let Some(reply) = local::look_up(context.special, &goal.name, goal.rtype) {
-        return Some((Source::Zone, Known::Reply(reply)));
-    }
-    if fresh == Freshness::Known { cached(goal, context) } else { None }
-}
-
-fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
-    let hit = context.cache.answer(&goal.name, goal.rtype, context.now).map(Known::Hit);
-    let known = hit.or_else(|| renamed(context.cache, &goal.name, context.now, false).map(Known::Renamed))?;
-    Some((Source::Cache, known))
-}
-
-/// The delegation that a goal starts at. DS records are the upper side's of a zone cut (RFC 4035 section 3.1.4.1).
-fn start(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Arc<Delegation> {
-    let from = if goal.rtype == Rtype::DS { goal.name.parent() } else { Some(goal.name.clone()) };
-    let cached = from
-        .filter(|_| fresh != Freshness::FromTheRoot)
-        .and_then(|name| context.cache.delegation(&name, context.now));
-    cached.unwrap_or_else(|| context.root.clone())
-}
-
 fn alias_target((_, rrset): &Owned) -> Option<Name> {
     Name::from_wire(rrset.first()).ok()
 }
 
-fn held_soa(soa: Option<Owned>, ttl: u32, age: Duration) -> Option<Held> {
-    soa.map(|(owner, rrset)| Held { owner, rrset, ttl, age: Some(age) })
+fn held_soa(soa: &Option<Owned>, hit: &Hit) -> Option<Held> {
+    soa.clone().map(|soa| Held::cached(soa, hit))
 }
 
 fn negative(
     rcode: u16,
     name: &Name,
     entry: Entry,
-    soa: Option<Owned>,
+    (soa, missing): (Option<Owned>, Proven),
     context: Context<'_>,
-    fetched: bool,
+    kept: bool,
 ) -> Finish {
     let ttl = soa.as_ref().map_or(0, |(_, rrset)| reply::negative_ttl(rrset));
-    if fetched {
-        context.cache.put_negative(name, entry, ttl, context.now);
+    if kept {
+        context.cache.put_negative(name, entry, ttl, missing.clone(), context.now);
     }
-    Finish::Negative(rcode, soa.map(|(owner, rrset)| Held { owner, rrset, ttl, age: None }))
-}
-
-fn describe(known: &Known) -> String {
-    match known {
-        Known::Reply(reply) => describe_reply(reply),
-        Known::Renamed(renamed) => format!("alias to {}", renamed.target),
-        Known::Hit(hit) => match &hit.entry {
-            Entry::Positive(rrset) if rrset.rtype == Rtype::CNAME => "alias".to_owned(),
-            Entry::Positive(_) => "answer".to_owned(),
-            Entry::NoData(..) => "no such records".to_owned(),
-            Entry::NxDomain(_) => "NXDOMAIN".to_owned(),
-            Entry::Delegation(delegation) => format!("referral to {}", delegation.zone),
-            Entry::Failure(_, _, reason) => format!("failed a moment ago: {reason}"),
-        },
-    }
-}
-
-fn describe_reply(reply: &Reply) -> String {
-    match reply {
-        Reply::Answer(_) => "answer".to_owned(),
-        Reply::Alias(_, target) => format!("alias to {target}"),
-        Reply::NoData(..) => "no such records".to_owned(),
-        Reply::NxDomain(..) => "NXDOMAIN".to_owned(),
-        Reply::Referral(delegation) => format!("referral to {}", delegation.zone),
-        Reply::Truncated => "truncated".to_owned(),
-        Reply::NotUnderstood(code) | Reply::Refused(code) => code_name(*code),
-        Reply::Lame(reason) => format!("lame: {reason}"),
-    }
-}
-
-fn code_name(code: hickory_proto::op::ResponseCode) -> String {
-    use hickory_proto::op::ResponseCode;
-    match code {
-        ResponseCode::FormErr => "FORMERR".to_owned(),
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
-        ResponseCode::NotImp => "NOTIMP".to_owned(),
-        ResponseCode::Refused => "REFUSED".to_owned(),
-        other => format!("RCODE {}", u16::from(other)),
-    }
+    Finish::Negative(rcode, soa.map(|soa| Held::fetched(soa, ttl, &missing)))
 }

@@ -1,6 +1,7 @@
-//! The attempt to get an answer from one zone's servers: who they are, which was asked how often, whom to ask next.
+//! The attempt to get an answer from the servers of one zone: who they are, which address is the best to ask next.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Delegation;
 use super::cache::Entry;
@@ -30,7 +31,7 @@ pub(super) struct Candidate {
 /// The attempt to get an answer from one zone's servers.
 #[derive(Debug)]
 pub(super) struct Round {
-    pub zone: Name,
+    pub delegation: Arc<Delegation>,
     pub candidates: Vec<Candidate>,
     pub shown: Shown,
     pub asks: usize,
@@ -49,14 +50,14 @@ impl Candidate {
 }
 
 impl Round {
-    pub fn new(delegation: &Delegation, context: Context<'_>) -> Self {
+    pub fn new(delegation: &Arc<Delegation>, context: Context<'_>) -> Self {
         let mut candidates = Vec::with_capacity(delegation.servers.len());
         for server in &delegation.servers {
             let mut candidate =
                 Candidate { name: server.name.clone(), addresses: Vec::new(), looked_up: Vec::new() };
             candidate.add(server.addresses.iter().copied());
             for rtype in [Rtype::A, Rtype::AAAA] {
-                let hit = context.cache.answer(&server.name, rtype, context.now);
+                let hit = context.cache.unchecked_answer(&server.name, rtype, context.now);
                 match hit.map(|hit| hit.entry) {
                     Some(Entry::Positive(rrset)) if rrset.rtype == rtype => {
                         candidate.add(rrset.iter().filter_map(address));
@@ -72,7 +73,12 @@ impl Round {
         }
         let last_problem = "none has a known address that serves it".to_owned();
         let shown = Shown::new(&delegation.zone);
-        Self { zone: delegation.zone.clone(), candidates, shown, asks: 0, glueless: 0, last_problem }
+        Self { delegation: delegation.clone(), candidates, shown, asks: 0, glueless: 0, last_problem }
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> &Name {
+        &self.delegation.zone
     }
 
     pub fn address(&mut self, ip: IpAddr) -> Option<&mut Address> {
@@ -88,7 +94,7 @@ impl Round {
         let usable =
             addresses.filter(|address| address.tries < TRIES_MAX && context.rules.allows(address.ip));
         let ranked = usable.map(|address| {
-            let rank = context.servers.rank(address.ip, &self.zone, rand::random(), context.now);
+            let rank = context.servers.rank(address.ip, self.zone(), rand::random(), context.now);
             ((rank.is_last(), address.tries, rank), address.ip)
         });
         ranked.min().map(|((last, ..), ip)| (ip, last))

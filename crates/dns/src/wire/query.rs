@@ -59,6 +59,8 @@ pub struct Request<'a> {
     pub opcode: u8,
     pub recursion_desired: bool,
     pub checking_disabled: bool,
+    /// The asker understands AD in the response (RFC 6840 section 5.7).
+    pub authentic_data: bool,
     pub question: Question<'a>,
     pub edns: Option<Edns<'a>>,
     /// Where the signature begins (TSIG, RFC 8945), in octets from the start.
@@ -188,6 +190,7 @@ impl<'a> Request<'a> {
             opcode,
             recursion_desired: flags & 0x0100 != 0,
             checking_disabled: flags & 0x0010 != 0,
+            authentic_data: flags & 0x0020 != 0,
             question,
             edns,
             tsig,
@@ -195,6 +198,30 @@ impl<'a> Request<'a> {
             start,
         })
     }
+}
+
+/// Seconds for which a response is true (RFC 8484 section 5.1): the least TTL of its answers, or else of the SOA in its
+/// authority section, which for a negative answer is no longer than that record's minimum field. 0 for one without
+/// either, and for octets that are no response.
+pub fn lifetime(response: &[u8]) -> u32 {
+    least_ttl(response).unwrap_or(0)
+}
+
+fn least_ttl(response: &[u8]) -> Option<u32> {
+    let answers = u16_at(response, 6)?;
+    let records = if answers > 0 { answers } else { u16_at(response, 8)? };
+    let mut at = skip_name(response, HEADER_OCTETS)? + 4;
+    let mut least = None;
+    for _ in 0..records {
+        at = skip_name(response, at)?;
+        let rtype = Rtype(u16_at(response, at)?);
+        let ttl = response.get(at + 4..)?.first_chunk::<4>().map(|ttl| u32::from_be_bytes(*ttl))?;
+        if answers > 0 || rtype == Rtype::SOA {
+            least = Some(least.map_or(ttl, |least: u32| least.min(ttl)));
+        }
+        at += 10 + usize::from(u16_at(response, at + 8)?);
+    }
+    least
 }
 
 /// EDNS options are code, length and data each (RFC 6891 section 6.1.2).
@@ -247,6 +274,20 @@ mod tests {
         notify[2] = OPCODE_NOTIFY << 3;
         let request = Request::parse(&notify).unwrap();
         assert_eq!((request.opcode, request.serial), (OPCODE_NOTIFY, Some(258)));
+    }
+
+    #[test]
+    fn a_response_is_true_as_long_as_its_least_ttl() {
+        let record = |rtype: u8, ttl: u8| [&[0xc0, 12, 0, rtype, 0, 1, 0, 0, 0, ttl, 0, 1, 0][..]].concat();
+        let ttl = |counts: [u8; 4], records: &[Vec<u8>]| {
+            lifetime(&query(counts, &[QUESTION, &records.concat()].concat()))
+        };
+        assert_eq!(ttl([1, 2, 1, 0], &[record(1, 60), record(1, 30), record(6, 5)]), 30);
+        assert_eq!(ttl([1, 0, 2, 0], &[record(2, 5), record(6, 60)]), 60, "the SOA's, not another's");
+        assert_eq!(ttl([1, 0, 0, 0], &[]), 0);
+        assert_eq!(ttl([1, 0, 1, 0], &[record(2, 5)]), 0, "a referral");
+        assert_eq!(ttl([1, 2, 0, 0], &[record(1, 60)]), 0);
+        assert_eq!(lifetime(&[0; 5]), 0);
     }
 
     #[test]

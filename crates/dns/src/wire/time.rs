@@ -46,6 +46,14 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
+/// A time since 1970 as RFC 3339 has it, to the microsecond: `2026-11-21T13:00:00.123456Z`.
+pub fn utc(since: std::time::Duration) -> String {
+    let (seconds, micros) = (since.as_secs(), since.subsec_micros());
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+}
+
 pub(super) fn push(text: &mut String, seconds: u32) {
     let (year, month, day) = civil(u64::from(seconds / 86_400));
     let rest = seconds % 86_400;

@@ -63,6 +63,8 @@ pub struct Writer<'b> {
     pub authoritative: bool,
     pub truncated: bool,
     pub recursion_available: bool,
+    /// All that is answered is secure (RFC 4035 section 3.2.3).
+    pub authentic: bool,
     /// The full response code (RFC 6891 section 6.1.3).
     pub rcode: u16,
     /// Why it is no better (RFC 8914); given if there is room.
@@ -92,6 +94,7 @@ impl<'b> Writer<'b> {
             authoritative: false,
             truncated: false,
             recursion_available: false,
+            authentic: false,
             rcode: 0,
         }
     }
@@ -142,6 +145,7 @@ impl<'b> Writer<'b> {
         self.target_count =
             self.targets.iter().take(self.target_count).take_while(|(_, at)| usize::from(*at) < end).count();
         (self.authoritative, self.truncated, self.rcode, self.extended_error) = (false, false, 0, None);
+        self.authentic = false;
         (self.case_bound, self.largest_set, self.written) = (false, 1, 0);
     }
 
@@ -381,8 +385,11 @@ impl<'b> Writer<'b> {
             let error = self.extended_error.filter(|_| fits);
             let octets = self.options.octets() + error.map_or(0, |_| EXTENDED_ERROR_OCTETS);
             self.buffer.extend_from_slice(&[(self.rcode >> 4) as u8, 0, dnssec_ok, 0]);
-            self.buffer.extend_from_slice(&(octets as u16).to_be_bytes());
-            self.options.write(error, self.buffer);
+            let whole = self.buffer.len() + 2 + octets;
+            let room = (self.limit + OPT_OCTETS + self.options.octets()).saturating_sub(whole);
+            let padding = self.options.padding.map_or(0, |padding| padding.octets(whole).min(room));
+            self.buffer.extend_from_slice(&((octets + padding) as u16).to_be_bytes());
+            self.options.write(error, padding, self.buffer);
         }
         let bit = |set: bool, mask: u16| if set { mask } else { 0 };
         let flags = 0x8000
@@ -391,6 +398,7 @@ impl<'b> Writer<'b> {
             | bit(self.truncated, 0x0200)
             | bit(request.recursion_desired, 0x0100)
             | bit(self.recursion_available, 0x0080)
+            | bit(self.authentic, 0x0020)
             // It means nothing in what is authoritative (RFC 4035 section 3.1.6).
             | bit(request.checking_disabled && !self.authoritative, 0x0010)
             | (self.rcode & 0xf);

@@ -45,7 +45,7 @@ fn octets(change: &Change) -> usize {
 
 impl Delta {
     /// Compares two versions. `None` when the differences take more than `most` octets in memory, or a SOA is missing.
-    fn between(old: &Zone, new: &Zone, most: usize) -> Option<Delta> {
+    pub(super) fn between(old: &Zone, new: &Zone, most: usize) -> Option<Delta> {
         let (mut removed, mut added) = (vec![soa(old)?], vec![soa(new)?]);
         let mut left = most;
         let mut note = |list: &mut Vec<Change>, change: Change| {

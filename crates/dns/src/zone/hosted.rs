@@ -40,7 +40,7 @@ pub enum ChangeError {
     Refused(u16),
     #[error("it is not served here from a file of ours")]
     NotOurs,
-    #[error("{} was changed since it was read; `postroad dns reload` reads it", .0.display())]
+    #[error("{} was changed since it was read; `postroad dns zone reload` reads it", .0.display())]
     Touched(PathBuf),
     #[error("{} cannot be written: {error}", file.display())]
     Write { file: PathBuf, error: std::io::Error },
@@ -68,6 +68,18 @@ impl Hosted {
         let serials = serials.collect();
         let zones = Zones::new(zones.into_iter().map(Arc::new));
         Ok(Self { sources, zones: Arc::new(ArcSwap::from_pointee(zones)), serials, changing: Mutex::new(()) })
+    }
+
+    /// The names of all zones.
+    pub fn origins(&self) -> impl Iterator<Item = &Name> {
+        self.sources.iter().map(|source| &source.origin)
+    }
+
+    /// Reads the file of a zone of ours without serving it. `None`: there is no such zone, or it has no file of ours.
+    /// Blocks on files.
+    pub fn on_disk(&self, origin: &Name) -> Option<Result<Zone, ZoneErrors>> {
+        let source = self.sources.iter().find(|source| source.origin == *origin && !source.secondary)?;
+        Some(load_zone_file(origin, source.file.as_deref()?))
     }
 
     /// The zones as they are at any moment.

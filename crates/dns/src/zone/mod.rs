@@ -7,6 +7,7 @@
 //! for transfers, and neighbours.
 
 mod build;
+mod commit;
 mod delta;
 mod draft;
 mod export;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use build::{check_zone_text, load_zone_file, zone_from_text};
+pub use commit::{Commit, CommitError, difference, zone_replaced};
 pub use delta::{Change, Delta, History};
 pub use export::save_zone;
 pub use hosted::{ChangeError, Hosted, ReloadError, ZoneSource};

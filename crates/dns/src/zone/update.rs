@@ -13,7 +13,7 @@ use super::build::Drafts;
 use super::parser::ParsedRecord;
 use super::received::place;
 use super::serial::is_newer;
-use super::{RecordPlace, Zone};
+use super::{RecordPlace, Zone, ZoneErrors};
 use crate::serve::rcode;
 use crate::wire::{Name, OPCODE_UPDATE, Reader, Record, Rtype, validate_rdata};
 
@@ -133,7 +133,7 @@ fn folded(rdata: &[u8]) -> Vec<u8> {
 }
 
 /// The zone while it is changed (RFC 2136 section 3.4.2).
-struct Work<'z> {
+pub(super) struct Work<'z> {
     zone: &'z Zone,
     drafts: Drafts,
     changed: bool,
@@ -141,8 +141,33 @@ struct Work<'z> {
 }
 
 impl<'z> Work<'z> {
-    fn new(zone: &'z Zone) -> Self {
+    pub(super) fn new(zone: &'z Zone) -> Self {
         Self { zone, drafts: Drafts::of(zone), changed: false, soa_set: false }
+    }
+
+    /// Whether a record is there, with this TTL.
+    pub(super) fn holds(&self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+        self.drafts.holds(owner, rtype, ttl, rdata)
+    }
+
+    /// Takes a record out, whichever it is; false if it is not there.
+    pub(super) fn take_out(&mut self, record: &Record) -> bool {
+        self.drafts.remove(&record.owner, record.rtype, &record.rdata)
+    }
+
+    /// Puts a record in; false if it is passed over.
+    pub(super) fn put_in(&mut self, record: &Record) -> bool {
+        self.changed = false;
+        self.add(record, record.owner == self.zone.apex);
+        self.changed
+    }
+
+    /// The zone that comes of it, with a newer serial.
+    pub(super) fn into_zone(mut self) -> Result<Zone, ZoneErrors> {
+        if !self.soa_set && self.raise_serial(self.zone).is_none() {
+            return Err(ZoneErrors(vec![place("zone").error("it has no SOA")]));
+        }
+        self.drafts.finish(&self.zone.file)
     }
 
     fn change(&mut self, record: &Record) {

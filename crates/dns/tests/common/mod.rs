@@ -8,12 +8,15 @@ use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::Name;
-use postroad_config::{Dns as DnsConfig, Zone};
+use postroad_config::{Config, Dns as DnsConfig, Zone};
 use postroad_dns::{Dns, DnsError};
-use postroad_service::{Drain, FakeClock};
+use postroad_rpc::{Channel, ChannelOptions};
+use postroad_service::{Drain, FakeClock, Node, identity};
+use postroad_types::Role;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Longer than any answer here takes on a busy machine.
@@ -61,6 +64,52 @@ impl Stage {
     pub fn start_part(&self, config: &DnsConfig) -> Result<(Dns, Drain), DnsError> {
         let drain = self.drain.part();
         Ok((Dns::start(config, Arc::new(self.clock.clone()), &drain)?, drain))
+    }
+}
+
+/// The whole role, as its program runs it.
+pub struct Running {
+    pub node: Node,
+    pub config: Config,
+    drain: Drain,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// On ports of 127.0.0.1 that the system chooses.
+    pub async fn begin(mut config: Config) -> Self {
+        postroad_service::tls::install_provider();
+        for listen in [&mut config.dns.listen, &mut config.dns.rpc_listen, &mut config.dns.admin_listen] {
+            *listen = vec![loopback(1, 0)];
+        }
+        let drain = Drain::new(Duration::from_secs(5));
+        let node = Node::alone(Arc::new(config.clone()), Role::Dns, drain.clone()).unwrap();
+        let whole = node.clone();
+        let task = tokio::spawn(async move { postroad_dns::run(whole).await.unwrap() });
+        let bound = async {
+            while node.addresses("admin").is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, bound).await.unwrap();
+        Self { node, config, drain, task }
+    }
+
+    pub fn dns(&self) -> SocketAddr {
+        self.node.addresses("DNS")[0]
+    }
+
+    /// A way to its services for a caller of this role.
+    pub fn channel(&self, role: Role) -> Channel {
+        let tls = identity::load(&self.config, &[role], SystemTime::now()).unwrap();
+        let options = ChannelOptions { deadline: SOON, connect_timeout: SOON, resolve_every: SOON };
+        let rpc = self.node.addresses("gRPC")[0];
+        Channel::new(Role::Dns, vec![(rpc.ip().to_string(), rpc.port())], tls, options)
+    }
+
+    pub async fn end(self) {
+        self.drain.stop();
+        timeout(SOON, self.task).await.unwrap().unwrap();
     }
 }
 

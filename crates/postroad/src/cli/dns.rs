@@ -1,4 +1,9 @@
-//! `postroad dns`: the resolver, its cache, the zones.
+//! `postroad dns`: the resolver, its cache, the zones, the traffic.
+
+mod cache;
+mod record;
+mod top;
+mod zone;
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +12,7 @@ use postroad_dns::wire::Name;
 use postroad_dns::zone::load_zone_file;
 use postroad_rpc::v1;
 use postroad_rpc::v1::cache_client::CacheClient;
+use postroad_rpc::v1::traffic_client::TrafficClient;
 use postroad_rpc::v1::zones_client::ZonesClient;
 use postroad_types::Role;
 
@@ -30,20 +36,18 @@ enum What {
         /// Ask the servers even if the answer is cached
         #[arg(long)]
         refresh: bool,
+        /// Show what does not stand validation too
+        #[arg(long)]
+        unchecked: bool,
     },
     /// What the resolver remembers
-    Cache {
-        /// This name and all below it
-        name: Option<String>,
-    },
-    /// Forget a name and all below it; "." forgets everything
-    Flush { name: String },
+    Cache(cache::Args),
     /// Zones that are answered for
-    Zones,
-    /// All records of a zone
-    Zone { origin: String },
-    /// Read the zone files again
-    Reload { origin: Option<String> },
+    Zone(zone::Args),
+    /// Single records of our zones
+    Record(record::Args),
+    /// What passes, as it passes
+    Top(top::Args),
     /// Say what is wrong with a zone file, without serving it; needs no running service
     CheckZone { origin: String, file: PathBuf },
 }
@@ -53,54 +57,20 @@ pub async fn main(config: &Path, args: Args) -> Result<(), String> {
         return check_zone(origin, file);
     }
     let channel = Services::load(config)?.channel(Role::Dns).await?;
-    let mut cache = CacheClient::new(channel.clone());
-    let mut zones = ZonesClient::new(channel);
     match args.what {
-        What::Query { name, kind, refresh } => {
-            let request = v1::ResolveRequest { name, r#type: kind, refresh };
-            print!("{}", resolved(&cache.resolve(request).await.map_err(said)?.into_inner()));
+        What::Query { name, kind, refresh, unchecked: checking_disabled } => {
+            let request = v1::ResolveRequest { name, r#type: kind, refresh, checking_disabled };
+            let reply = CacheClient::new(channel).resolve(request).await.map_err(said)?.into_inner();
+            print!("{}", resolved(&reply));
+            Ok(())
         }
-        What::Cache { name } => {
-            let request = v1::ShowCacheRequest { name: name.unwrap_or_default() };
-            let mut replies = cache.show_cache(request).await.map_err(said)?.into_inner();
-            let mut rows = Vec::new();
-            while let Some(reply) = replies.message().await.map_err(said)? {
-                rows.extend(reply.entries.into_iter().map(|entry| {
-                    vec![
-                        entry.name,
-                        entry.r#type,
-                        entry.ttl_left_s.to_string(),
-                        entry.kind,
-                        entry.records.join(" | "),
-                    ]
-                }));
-            }
-            print!("{}", table(&["NAME", "TYPE", "TTL", "KIND", "RECORDS"], &rows));
-        }
-        What::Flush { name } => {
-            let reply = cache.flush_cache(v1::FlushCacheRequest { name }).await.map_err(said)?.into_inner();
-            println!("{} forgotten", reply.entries);
-        }
-        What::Zones => {
-            print_zones(zones.list_zones(v1::ListZonesRequest {}).await.map_err(said)?.into_inner())
-        }
-        What::Reload { origin } => {
-            let request = v1::ReloadZonesRequest { origin: origin.unwrap_or_default() };
-            print_zones(zones.reload_zones(request).await.map_err(said)?.into_inner());
-        }
-        What::Zone { origin } => {
-            let mut replies =
-                zones.show_zone(v1::ShowZoneRequest { origin }).await.map_err(said)?.into_inner();
-            while let Some(reply) = replies.message().await.map_err(said)? {
-                for record in reply.records {
-                    println!("{record}");
-                }
-            }
-        }
+        What::Cache(args) => cache::main(&mut CacheClient::new(channel), args).await,
+        What::Zone(args) => zone::main(&mut ZonesClient::new(channel), args).await,
+        What::Record(args) => record::main(&mut ZonesClient::new(channel), args).await,
+        What::Top(args) => top::main(TrafficClient::new(channel), args).await,
         // Done before any service was looked for.
-        What::CheckZone { .. } => {}
+        What::CheckZone { .. } => Ok(()),
     }
-    Ok(())
 }
 
 /// Reads the file here and not in the service, so that `$INCLUDE` finds the files it names.
@@ -124,7 +94,12 @@ pub fn resolved(reply: &v1::ResolveReply) -> String {
         .steps
         .iter()
         .map(|step| {
-            let server = if step.server.is_empty() { "(cache)" } else { &step.server };
+            let server = match (step.server.as_str(), step.transport.as_str()) {
+                ("", "dnssec") => "(checked)",
+                ("", "zone") => "(own zone)",
+                ("", _) => "(cache)",
+                (server, _) => server,
+            };
             vec![
                 server.to_owned(),
                 step.transport.clone(),
@@ -145,25 +120,12 @@ pub fn resolved(reply: &v1::ResolveReply) -> String {
         out.push('\n');
     }
     let age = if reply.cached_s >= 0 { format!(", cached {} s ago", reply.cached_s) } else { String::new() };
-    out.push_str(&format!("{} in {:.1} ms{age}\n", reply.rcode, reply.duration_us as f64 / 1000.0));
+    if !reply.failure.is_empty() {
+        out.push_str(&format!("{}\n", reply.failure));
+    }
+    let (rcode, security) = (&reply.rcode, &reply.security);
+    out.push_str(&format!("{rcode}, {security}, in {:.1} ms{age}\n", reply.duration_us as f64 / 1000.0));
     out
-}
-
-fn print_zones(reply: v1::ListZonesReply) {
-    let rows: Vec<Vec<String>> = reply
-        .zones
-        .into_iter()
-        .map(|zone| {
-            vec![
-                zone.origin,
-                zone.serial.to_string(),
-                zone.names.to_string(),
-                zone.records.to_string(),
-                zone.file,
-            ]
-        })
-        .collect();
-    print!("{}", table(&["ZONE", "SERIAL", "NAMES", "RECORDS", "FILE"], &rows));
 }
 
 #[cfg(test)]
