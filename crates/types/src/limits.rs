@@ -212,6 +212,10 @@ pub const DNS_SERVERS_PER_ZONE_MAX: usize = 16;
 pub const DNS_ADDRESSES_PER_SERVER_MAX: usize = 8;
 /// How deep look-ups of name servers' addresses may nest.
 pub const DNS_LOOKUP_DEPTH_MAX: usize = 6;
+/// Questions about parts of a name before the whole name is asked for, and how many of them show one label more each:
+/// RFC 9156 §2.3.
+pub const DNS_MINIMISE_QUESTIONS_MAX: usize = 10;
+pub const DNS_MINIMISE_ONE_LABEL_MAX: usize = 4;
 /// Referrals followed for one name.
 pub const DNS_REFERRALS_MAX: usize = 32;
 /// Datagrams that are not the answer, before the question is asked again over TCP (RFC 5452 §9.2).

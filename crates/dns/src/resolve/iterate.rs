@@ -26,10 +26,13 @@ use postroad_types::limits::{
     DNS_LOOKUP_DEPTH_MAX, DNS_REFERRALS_MAX, DNS_TRUST_DEPTH_MAX, DNS_TRUST_QUESTIONS_PER_REPLY_MAX,
 };
 
+use super::Delegation;
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
 use super::evidence::{Proven, Sections};
 use super::goal::{Goal, Parked, Purpose, plain};
+use super::known::{Known, known, start};
+use super::minimise::Uncut;
 use super::reply::{self, Owned, Reply};
 use super::round::{Candidate, Round, TRIES_MAX};
 pub use super::rules::Rules;
@@ -38,7 +41,6 @@ use super::servers::Servers;
 use super::steps::{Answer, Held, Source, Step, describe, describe_hit};
 use super::upstream::{Ask, AskError};
 use super::validate::{Anchors, Need, Question, Stop, Validator, Verdict};
-use super::{Delegation, local};
 use crate::serve::rcode;
 use crate::wire::options::extended;
 use crate::wire::{Name, Rtype};
@@ -49,6 +51,7 @@ use crate::zone::Zones;
 pub struct Context<'a> {
     pub cache: &'a Cache,
     pub servers: &'a Servers,
+    pub uncut: &'a Uncut,
     pub zones: &'a Zones,
     /// Names that are answered here though they are nobody's.
     pub special: &'a Zones,
@@ -198,11 +201,13 @@ impl Iteration {
             let Some(round) = &mut goal.round else { continue };
             if let Some((ip, _)) = best {
                 let tries = round.address(ip).map_or(0, |address| address.tries);
-                round.asks += 1;
+                let ancestor = round.shown.next(&goal.name, context.uncut, context.now);
+                round.asks += usize::from(ancestor.is_none());
+                let rtype = if ancestor.is_some() { Rtype::A } else { goal.rtype };
                 let ask = Ask {
                     server: SocketAddr::new(ip, context.rules.port),
-                    name: goal.name.clone(),
-                    rtype: goal.rtype,
+                    name: ancestor.unwrap_or_else(|| goal.name.clone()),
+                    rtype,
                     tcp: false,
                     edns: context.servers.takes_edns(ip, context.now),
                     dnssec: context.rules.dnssec,
@@ -263,8 +268,10 @@ impl Iteration {
         context: Context<'_>,
     ) -> Option<Answer> {
         let ask = self.pending.take()?;
-        let goal = self.goals.last()?;
-        let zone = goal.round.as_ref()?.zone().clone();
+        let goal = self.goals.last_mut()?;
+        let part = ask.name.label_count() < goal.name.label_count();
+        let round = goal.round.as_mut()?;
+        let zone = round.zone().clone();
         let ip = ask.server.ip();
         let reply = outcome.map(|message| {
             context.servers.answered(ip, took);
@@ -278,6 +285,9 @@ impl Iteration {
         };
         let (name, rtype) = (ask.name.clone(), ask.rtype);
         self.steps.push(Step { source, zone: zone.clone(), name, rtype, outcome: described.clone(), took });
+        if part && !is_told_of_part(reply.as_ref().map(|(reply, _)| reply), &ask) {
+            round.shown.show_all();
+        }
         match reply {
             Err(AskError::Suspicious) if !ask.tcp => {
                 self.again = Some(Ask { tcp: true, timeout: context.rules.query_timeout, ..ask });
@@ -296,6 +306,14 @@ impl Iteration {
             }
             Ok((Reply::NotUnderstood(_), _)) if ask.edns => {
                 self.again = Some(Ask { edns: false, ..ask });
+                None
+            }
+            // The next question is for more of the name, or for all of it.
+            Ok((reply, _)) if part && !matches!(reply, Reply::Referral(_)) => {
+                if matches!(reply, Reply::Answer(_) | Reply::NoData(..)) {
+                    round.shown.passed(&ask.name);
+                    context.uncut.put(ask.name, context.now);
+                }
                 None
             }
             Ok((Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_), _)) => {
@@ -526,43 +544,15 @@ impl Iteration {
     }
 }
 
-enum Known {
-    Reply(Reply),
-    Hit(Hit),
-}
-
-/// What our own zones or the cache know about a goal.
-fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source, Known)> {
-    if let Some(reply) = local::look_up(context.zones, &goal.name, goal.rtype) {
-        return match reply {
-            // A deeper delegation may be known.
-            Reply::Referral(_) if fresh == Freshness::Known => {
-                cached(goal, context).or(Some((Source::Zone, Known::Reply(reply))))
-            }
-            reply => Some((Source::Zone, Known::Reply(reply))),
-        };
+/// Whether a server that was asked for a part of the name said what the next question depends on, or shall be asked for
+/// that part in another way.
+fn is_told_of_part(reply: Result<&Reply, &AskError>, ask: &Ask) -> bool {
+    match reply {
+        Ok(Reply::Referral(_) | Reply::Answer(_) | Reply::NoData(..)) => true,
+        Ok(Reply::Truncated) | Err(AskError::Suspicious) => !ask.tcp,
+        Ok(Reply::NotUnderstood(_)) => ask.edns,
+        _ => false,
     }
-    if let Some(reply) = local::look_up(context.special, &goal.name, goal.rtype) {
-        return Some((Source::Zone, Known::Reply(reply)));
-    }
-    if fresh == Freshness::Known { cached(goal, context) } else { None }
-}
-
-fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
-    let hit = match goal.purpose {
-        Purpose::Address => context.cache.unchecked_answer(&goal.name, goal.rtype, context.now),
-        Purpose::Answer | Purpose::Trust => context.cache.answer(&goal.name, goal.rtype, context.now),
-    };
-    hit.map(|hit| (Source::Cache, Known::Hit(hit)))
-}
-
-/// The delegation that a goal starts at. DS records are the upper side's of a zone cut (RFC 4035 section 3.1.4.1).
-fn start(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Arc<Delegation> {
-    let from = if goal.rtype == Rtype::DS { goal.name.parent() } else { Some(goal.name.clone()) };
-    let cached = from
-        .filter(|_| fresh != Freshness::FromTheRoot)
-        .and_then(|name| context.cache.delegation(&name, context.now));
-    cached.unwrap_or_else(|| context.root.clone())
 }
 
 fn alias_target((_, rrset): &Owned) -> Option<Name> {

@@ -9,7 +9,9 @@ mod delegation;
 pub mod evidence;
 mod goal;
 pub mod iterate;
+mod known;
 mod local;
+mod minimise;
 mod reply;
 mod round;
 mod rules;
@@ -40,6 +42,7 @@ use crate::zone::Zones;
 use cache::{Cache, Entry, TtlBounds};
 use evidence::Proven;
 use iterate::{Action, Checking, Context, Freshness, Iteration, Rules};
+use minimise::Uncut;
 use security::{Failure, Security};
 use servers::Servers;
 use upstream::Upstream;
@@ -91,6 +94,7 @@ pub struct Resolver {
     cache: Cache,
     flushes: AtomicU64,
     servers: Servers,
+    uncut: Uncut,
     flights: Mutex<HashMap<Question, Flight>>,
     permits: Arc<Semaphore>,
     concurrency_max: usize,
@@ -110,6 +114,7 @@ impl Resolver {
             cache: Cache::new(parts.cache_octets, parts.ttl_bounds),
             flushes: AtomicU64::new(0),
             servers: Servers::default(),
+            uncut: Uncut::default(),
             flights: Mutex::default(),
             permits: Arc::new(Semaphore::new(parts.concurrency_max)),
             concurrency_max: parts.concurrency_max,
@@ -334,6 +339,7 @@ impl Resolver {
         Context {
             cache: &self.cache,
             servers: &self.servers,
+            uncut: &self.uncut,
             zones,
             special: &self.special,
             root: &self.root,
@@ -364,6 +370,7 @@ impl Resolver {
     pub fn flush(&self, name: &Name) -> u64 {
         if name.is_root() {
             self.servers.forget();
+            self.uncut.forget();
         }
         let entries = self.cache.flush(name);
         // Afterwards: what was made of the cache before is old by then.

@@ -46,6 +46,10 @@ pub fn read(message: &Message, name: &Name, rtype: Rtype, zone: &Name) -> Reply 
     if message.metadata.truncation {
         return Reply::Truncated;
     }
+    let mut records = message.answers.iter().chain(&message.authorities);
+    if records.any(|record| record.dns_class != DNSClass::IN) {
+        return Reply::Lame("records of another class");
+    }
     let missing = match message.metadata.response_code {
         ResponseCode::NoError => false,
         ResponseCode::NXDomain => true,

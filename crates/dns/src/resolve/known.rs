@@ -1,0 +1,51 @@
+//! What our own zones and the cache know about a goal, and where asking begins.
+
+use std::sync::Arc;
+
+use super::cache::Hit;
+use super::goal::{Goal, Purpose};
+use super::iterate::{Context, Freshness};
+use super::reply::Reply;
+use super::steps::Source;
+use super::{Delegation, local};
+use crate::wire::Rtype;
+
+/// What is known about a goal before anybody is asked.
+pub(super) enum Known {
+    Reply(Reply),
+    Hit(Hit),
+}
+
+/// What our own zones or the cache know about a goal.
+pub(super) fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source, Known)> {
+    if let Some(reply) = local::look_up(context.zones, &goal.name, goal.rtype) {
+        return match reply {
+            // A deeper delegation may be known.
+            Reply::Referral(_) if fresh == Freshness::Known => {
+                cached(goal, context).or(Some((Source::Zone, Known::Reply(reply))))
+            }
+            reply => Some((Source::Zone, Known::Reply(reply))),
+        };
+    }
+    if let Some(reply) = local::look_up(context.special, &goal.name, goal.rtype) {
+        return Some((Source::Zone, Known::Reply(reply)));
+    }
+    if fresh == Freshness::Known { cached(goal, context) } else { None }
+}
+
+fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
+    let hit = match goal.purpose {
+        Purpose::Address => context.cache.unchecked_answer(&goal.name, goal.rtype, context.now),
+        Purpose::Answer | Purpose::Trust => context.cache.answer(&goal.name, goal.rtype, context.now),
+    };
+    hit.map(|hit| (Source::Cache, Known::Hit(hit)))
+}
+
+/// The delegation that a goal starts at. DS records are the upper side's of a zone cut (RFC 4035 section 3.1.4.1).
+pub(super) fn start(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Arc<Delegation> {
+    let from = if goal.rtype == Rtype::DS { goal.name.parent() } else { Some(goal.name.clone()) };
+    let cached = from
+        .filter(|_| fresh != Freshness::FromTheRoot)
+        .and_then(|name| context.cache.delegation(&name, context.now));
+    cached.unwrap_or_else(|| context.root.clone())
+}
