@@ -10,6 +10,7 @@ pub mod iterate;
 mod local;
 mod reply;
 mod rules;
+pub mod secure;
 pub mod servers;
 pub mod special;
 mod steps;

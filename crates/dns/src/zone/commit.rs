@@ -106,12 +106,16 @@ fn record(origin: &Name, text: &str, before: &str) -> Result<Record, CommitError
     }
     let refuse = |_: &Path| Err(io::ErrorKind::Unsupported.into());
     let whole = format!("{before}{text}\n");
-    let (records, errors) = parse(whole.as_bytes(), Path::new(""), origin, &refuse);
+    let (mut found, mut records) = (Vec::new(), 0);
+    let errors = parse(whole.as_bytes(), Path::new(""), origin, &refuse, &mut |record| {
+        records += 1;
+        found.push(record);
+        found.truncate(1);
+    });
     if let Some(error) = errors.first() {
         return Err(wrong(&error.message));
     }
-    let mut records = records.into_iter();
-    let (Some(record), None) = (records.next(), records.next()) else {
+    let Some(record) = found.pop().filter(|_| records == 1) else {
         return Err(wrong("expected exactly one record"));
     };
     if !record.owner.is_at_or_below(origin) {
