@@ -24,8 +24,8 @@ enum What {
         /// MX, A, AAAA, TXT …
         #[arg(value_name = "TYPE")]
         kind: String,
-        /// As in a zone file: 10 mx.example.org.
-        #[arg(required = true, num_args = 1.., allow_hyphen_values = true)]
+        /// As in a zone file: 10 mx.example.org. ("--" before what begins with a hyphen)
+        #[arg(required = true, num_args = 1..)]
         data: Vec<String>,
         /// Seconds; a set has one TTL, so the other records of it get it too
         #[arg(long, default_value_t = 3600)]
@@ -39,7 +39,7 @@ enum What {
         #[arg(value_name = "TYPE")]
         kind: Option<String>,
         /// Without it, the whole set
-        #[arg(num_args = 1.., allow_hyphen_values = true)]
+        #[arg(num_args = 1..)]
         data: Vec<String>,
     },
 }
