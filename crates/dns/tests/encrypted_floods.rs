@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use common::encrypted::{NAME, Scene, answer, framed};
 use common::{SOON, loopback, question};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
@@ -112,29 +114,38 @@ async fn a_client_that_reads_nothing_or_only_pings_is_left() {
     others_are_answered(&scene).await;
 }
 
-/// Sends on what comes from clients, and nothing of what comes back.
-async fn one_way(to: SocketAddr) -> SocketAddr {
+/// Sends on what comes from clients, and nothing of what comes back. The number of connections that were begun so.
+async fn one_way(to: SocketAddr) -> (SocketAddr, watch::Receiver<usize>) {
     let (socket, outside) =
         (UdpSocket::bind(loopback(2, 0)).await.unwrap(), UdpSocket::bind(loopback(3, 0)).await.unwrap());
     let address = socket.local_addr().unwrap();
+    let (begun, seen) = watch::channel(0);
     tokio::spawn(async move {
         let mut octets = [0; 2048];
+        let mut ids = HashSet::new();
         while let Ok((length, _)) = socket.recv_from(&mut octets).await {
+            // The client's first choice of an id (RFC 9000 section 17.2).
+            let id = octets[6..6 + usize::from(octets[5])].to_vec();
             let _ = outside.send_to(&octets[..length], to).await;
+            ids.insert(id);
+            begun.send_replace(ids.len());
         }
     });
-    address
+    (address, seen)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn handshakes_that_nobody_ends_do_not_keep_others_out() {
     let scene = Scene::new();
-    let hole = one_way(scene.at.quic[0]).await;
+    let (hole, mut seen) = one_way(scene.at.quic[0]).await;
     let endpoint = quinn::Endpoint::client(loopback(1, 0)).unwrap();
     let config = scene.quic_client();
     // More than may be under way: from a fourth of that on addresses must be proved, which these cannot.
-    let begun: Vec<_> =
-        (0..400).map(|_| endpoint.connect_with(config.clone(), hole, NAME).unwrap()).collect();
+    let mut begun = Vec::new();
+    for number in 1..=400 {
+        begun.push(endpoint.connect_with(config.clone(), hole, NAME).unwrap());
+        timeout(SOON, seen.wait_for(|seen| *seen >= number)).await.unwrap().unwrap();
+    }
     let connection = timeout(SOON, scene.quic()).await.expect("who proves its address is let in");
     let mut asked = question("ns.alpha.test.", "A", true);
     asked.metadata.id = 0;
