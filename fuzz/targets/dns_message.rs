@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
+use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
 use postroad_dns::front::{Engine, Outcome, Settings, Transport};
 use postroad_dns::serve::Rotation;
@@ -15,7 +16,8 @@ use postroad_dns::zone::{Zones, zone_from_text};
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const UDP_OCTETS: u16 = 1232;
 const ZONE: &str = "$TTL 60\n@ SOA ns h 1 1h 15m 1w 60\n@ NS ns\n@ MX 1 Mail\nns A 192.0.2.1\nmail A 192.0.2.2\n* TXT \"any\"\n\
-                    c NS ns.c\nns.c A 192.0.2.1\na CNAME b\nb CNAME a\nd DNAME test.\ne HTTPS 1 . alpn=h2\nf.g.h A 192.0.2.3\n";
+                    c NS ns.c\nns.c A 192.0.2.1\na CNAME b\nb CNAME a\nd DNAME test.\ne HTTPS 1 . alpn=h2\nf.g.h A 192.0.2.3\n\
+                    s SRV 0 0 1 ns\n@ RRSIG SOA 13 1 60 20380101000000 20200101000000 1 test. AAAA\n@ NSEC a SOA NS RRSIG NSEC\n";
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let zone = zone_from_text(&"test".parse().unwrap(), ZONE).unwrap();
@@ -50,6 +52,7 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(response[..2], input[..2]);
             assert!(transport != Transport::Udp || response.len() <= usize::from(UDP_OCTETS));
             read_whole(&response);
+            Message::from_vec(&response).expect("an answer that others can read");
         }
     }
     let mut packets = ENGINE.packets();

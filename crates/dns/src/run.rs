@@ -1,7 +1,7 @@
 //! From the configuration to a server that answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -21,11 +21,14 @@ use crate::front::{self, Bound, Clients, Engine, Observer, QueryLog, QuicError, 
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
 use crate::resolve::upstream::Network;
+use crate::resolve::validate::Anchors;
 use crate::resolve::{Delegation, Parts, Resolver, special};
 use crate::serve::Rotation;
+use crate::signing::{Configured, SigningSetupError};
 use crate::transfer::Followers;
+use crate::transfer::told::ToldServers;
 use crate::wire::{Name, NameError};
-use crate::zone::{Hosted, ZoneErrors, ZoneSource};
+use crate::zone::{Hosted, LoadError, ZoneErrors, ZoneSource};
 
 /// How often what is over is dropped from the cache.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
@@ -46,13 +49,21 @@ pub enum DnsError {
     #[error("{0}")]
     Agreement(#[from] AgreementError),
     #[error("zones cannot be served:\n{0}")]
-    Zones(ZoneErrors),
+    Zones(LoadError),
+    #[error("{0}")]
+    Signing(#[from] SigningSetupError),
     #[error("[dns.recursion] root_hints {}: {error}", file.display())]
     HintsFile { file: PathBuf, error: std::io::Error },
     #[error("[dns.recursion] root_hints cannot be used:\n{0}")]
     Hints(ZoneErrors),
     #[error("[dns.recursion] private_names: \"{name}\" is no domain name: {error}")]
     PrivateName { name: String, error: NameError },
+    #[error("[dns.recursion] trust_anchors_file {}: {error}", file.display())]
+    AnchorsFile { file: PathBuf, error: std::io::Error },
+    #[error("trust anchors cannot be used:\n{0}")]
+    Anchors(ZoneErrors),
+    #[error("[dns.recursion] insecure: \"{name}\" is no domain name: {error}")]
+    InsecureName { name: String, error: NameError },
     #[error("[dns] query_log {}: {error}", file.display())]
     QueryLog { file: PathBuf, error: std::io::Error },
     #[error("{0}")]
@@ -71,6 +82,8 @@ pub struct Dns {
     pub hosted: Arc<Hosted>,
     /// Wakes those that follow zones on other servers.
     pub followers: Followers,
+    /// What those who are told of changes said to it.
+    pub told: ToldServers,
     /// None when nobody may have recursion.
     pub resolver: Option<Arc<Resolver>>,
     pub(crate) engine: Arc<Engine>,
@@ -86,7 +99,9 @@ impl Dns {
         drain: &Drain,
     ) -> Result<Dns, DnsError> {
         let agreements = Agreements::read(config)?;
-        let hosted = Arc::new(Hosted::load(sources(config)?).map_err(DnsError::Zones)?);
+        let signed = Configured::open(config, &clock)?;
+        let hosted = Hosted::load_signing(sources(config)?, signed.signers()).map_err(DnsError::Zones)?;
+        let hosted = Arc::new(hosted);
         let resolver = resolver(&config.recursion, &hosted, clock.clone())?;
         let loops = available_parallelism().map_or(1, usize::from);
         let bound = front::bind_all(&config.listen, loops)?;
@@ -110,7 +125,9 @@ impl Dns {
             uncounted: LOOPBACK.into_iter().chain(config.answers_uncounted.iter().copied()).collect(),
         };
         let followers = agreements.followers.clone();
+        let told = agreements.told_servers.clone();
         let agreed = agreements.start(&hosted, &clock, drain);
+        signed.start(&hosted, &clock, drain);
         let (observer, teller) = Observer::new(query_log(config)?, clock.clone());
         let engine = Engine::new(hosted.zones(), recursion, settings).with_observer(observer);
         let engine = Arc::new(engine.with_agreed(agreed, clock.clone()));
@@ -127,13 +144,15 @@ impl Dns {
         if let Some(resolver) = &resolver {
             drain.spawn(tidy(Arc::clone(resolver), clock, drain.clone()));
         }
-        Ok(Dns { addresses, hosted, followers, resolver, engine, gate })
+        Ok(Dns { addresses, hosted, followers, told, resolver, engine, gate })
     }
 }
 
 /// Runs the role until it is told to stop.
 pub async fn run(node: Node) -> Result<(), DnsError> {
-    let dns = Dns::start(&node.config.dns, node.clock.clone(), &node.drain)?;
+    let key_dir = Some(node.config.key_dir());
+    let config = postroad_config::Dns { key_dir, ..node.config.dns.clone() };
+    let dns = Dns::start(&config, node.clock.clone(), &node.drain)?;
     for address in &dns.addresses {
         node.note_bound("DNS", *address);
     }
@@ -149,6 +168,7 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
         Arc::clone(&dns.hosted),
         dns.followers.clone(),
         dns.resolver.clone(),
+        dns.told.clone(),
         node.drain.clone(),
     );
     let zones = zones.with_mail_names(MailNames::read(&node.config.dns.zones));
@@ -224,10 +244,12 @@ fn resolver(
         ipv6: network.has_ipv6() || config.source.iter().any(IpAddr::is_ipv6),
         query_timeout: config.query_timeout,
         max_ttl: config.max_ttl,
+        dnssec: config.dnssec,
     };
     Ok(Some(Arc::new(Resolver::new(Parts {
         root: Arc::new(root),
         rules,
+        anchors: anchors(config)?,
         cache_octets: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
         ttl_bounds: TtlBounds {
             min: config.min_ttl,
@@ -248,6 +270,29 @@ fn private_names(config: &postroad_config::Recursion) -> Result<Vec<Name>, DnsEr
     let name =
         |text: &String| text.parse().map_err(|error| DnsError::PrivateName { name: text.clone(), error });
     config.private_names.iter().map(name).collect()
+}
+
+/// Where trust begins. Without the Internet's root its keys say nothing.
+fn anchors(config: &postroad_config::Recursion) -> Result<Anchors, DnsError> {
+    if !config.dnssec {
+        return Ok(Anchors::default());
+    }
+    let mut anchors = if config.root_hints.is_none() { Anchors::internet() } else { Anchors::default() };
+    if let Some(file) = &config.trust_anchors_file {
+        let text =
+            std::fs::read(file).map_err(|error| DnsError::AnchorsFile { file: file.clone(), error })?;
+        anchors.add(&text, file).map_err(DnsError::Anchors)?;
+    }
+    if !config.trust_anchors.is_empty() {
+        let text = config.trust_anchors.join("\n");
+        let place = Path::new("[dns.recursion] trust_anchors");
+        anchors.add(text.as_bytes(), place).map_err(DnsError::Anchors)?;
+    }
+    for text in &config.insecure {
+        let name = text.parse().map_err(|error| DnsError::InsecureName { name: text.clone(), error })?;
+        anchors.add_insecure(name);
+    }
+    Ok(anchors)
 }
 
 async fn tidy(resolver: Arc<Resolver>, clock: Arc<dyn Clock>, drain: Drain) {

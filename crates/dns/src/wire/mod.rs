@@ -37,5 +37,5 @@ pub use show::display_rdata;
 pub use template::SoaTemplate;
 pub(crate) use text::rdata_to_wire;
 pub use text::{RdataError, Word, parse_rdata, parse_ttl};
-pub(crate) use time::utc;
+pub(crate) use time::{shown_time, time_of, utc};
 pub use writer::{Section, TTL_PLACES_MAX, Writer, header_only, question_only};

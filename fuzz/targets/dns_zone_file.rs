@@ -1,8 +1,11 @@
 //! Zone files, and what is shown of a zone: it reads back to the same records.
 #![no_main]
 
+use std::path::Path;
+
 use libfuzzer_sys::fuzz_target;
-use postroad_dns::wire::{Name, Rtype, display_rdata};
+use postroad_dns::resolve::Delegation;
+use postroad_dns::wire::{Name, Rtype, display_rdata, validate_rdata};
 use postroad_dns::zone::{RecordPlace, Zone, zone_from_text};
 
 fn records(zone: &Zone) -> Vec<(Name, Rtype, u32, Vec<u8>)> {
@@ -23,10 +26,12 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let origin: Name = "test".parse().unwrap();
+    let _ = Delegation::root_from_hints(input, Path::new("hints"));
     let Ok(zone) = zone_from_text(&origin, text) else { return };
     let before = records(&zone);
     let mut shown = String::new();
     for (owner, rtype, ttl, rdata) in &before {
+        assert!(validate_rdata(*rtype, rdata));
         // These have more than one text for the same octets.
         let data = if matches!(*rtype, Rtype::SVCB | Rtype::HTTPS) {
             let digits: String = rdata.iter().map(|octet| format!("{octet:02X}")).collect();
