@@ -20,6 +20,7 @@ mod mra;
 mod mta;
 mod node;
 mod policy;
+mod tls_server;
 mod transport;
 pub mod units;
 
@@ -41,6 +42,7 @@ pub use node::{Log, LogFormat, Node, Peers, Rpc, Tls, Trace};
 pub use policy::{
     CheckAction, Dnsbl, Greylist, OnFailure, Policy, Rates, Rewrite, RewriteSide, Rspamd, Verify,
 };
+pub use tls_server::TlsServer;
 pub use transport::{Pattern, Protocol, Transport, Via};
 pub use units::{HostPort, PeerUrl, Rate};
 

@@ -200,6 +200,8 @@ pub const DNS_HTTPS_HEADER_OCTETS_MAX: usize = 16 * 1024;
 pub const DNS_PADDED_RESPONSE_OCTETS: u16 = 468;
 /// Questions over encrypted transports are: RFC 8467 §4.1.
 pub const DNS_PADDED_QUERY_OCTETS: u16 = 128;
+/// Questions under way on one connection to another resolver.
+pub const DNS_UPSTREAM_PIPELINE_MAX: usize = 128;
 /// Questions sent to other servers for one question of a client, all sub-questions counted.
 pub const DNS_ASKS_PER_QUESTION_MAX: usize = 64;
 /// Questions sent to the servers of one zone for one name before it counts as unreachable.

@@ -27,7 +27,7 @@ pub use fields::{Field, fields, validate_rdata};
 pub use name::{KeyBuf, Name, NameError};
 pub(crate) use parts::{algorithm_name, type_map, types_of};
 pub use query::{
-    Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError, lifetime,
+    Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError, lifetime, pad_query,
 };
 pub(crate) use radix::{push_base32hex, unbase32hex, unbase64};
 pub use reader::{Header, Malformed, Reader, Record};
