@@ -189,6 +189,17 @@ pub struct Recursion {
     pub private_addresses: Vec<IpNet>,
     /// Domains that may have such addresses all the same.
     pub private_names: Vec<String>,
+    /// Whether answers are validated (DNSSEC), as far as there are trust anchors; without, clients are not given signatures
+    /// of others either.
+    pub dnssec: bool,
+    /// Trust anchors as DS or DNSKEY records of a zone file: `["corp.test. DS 12345 13 2 B4C8…"]`. Those of the Internet's
+    /// root are built in and used as long as `root_hints` is not set; anchors for `.` take their place.
+    pub trust_anchors: Vec<String>,
+    /// A file of such records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_anchors_file: Option<PathBuf>,
+    /// Domains that are not validated, with all below them (RFC 7646): `["corp.example"]`.
+    pub insecure: Vec<String>,
     /// Bound of the cache in memory.
     #[serde(with = "size")]
     pub cache_bytes: u64,
@@ -224,6 +235,10 @@ impl Default for Recursion {
             deny_servers: Vec::new(),
             private_addresses: Vec::new(),
             private_names: Vec::new(),
+            dnssec: true,
+            trust_anchors: Vec::new(),
+            trust_anchors_file: None,
+            insecure: Vec::new(),
             cache_bytes: 64 << 20,
             max_ttl: Duration::from_secs(86_400),
             min_ttl: Duration::ZERO,

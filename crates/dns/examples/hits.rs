@@ -25,6 +25,7 @@ use postroad_dns::front::{Engine, Outcome, Recursion, Settings, Transport, serve
 use postroad_dns::resolve::cache::TtlBounds;
 use postroad_dns::resolve::iterate::Rules;
 use postroad_dns::resolve::upstream::{Ask, AskError, Upstream};
+use postroad_dns::resolve::validate::Anchors;
 use postroad_dns::resolve::{Delegation, Parts, Resolver};
 use postroad_dns::wire::{Name, Rtype};
 use postroad_dns::zone::{Zones, zone_from_text};
@@ -80,7 +81,9 @@ async fn engine() -> Arc<Engine> {
             ipv6: false,
             query_timeout: Duration::from_secs(1),
             max_ttl: Duration::from_secs(86_400),
+            dnssec: false,
         },
+        anchors: Anchors::default(),
         cache_octets: 64 << 20,
         ttl_bounds: TtlBounds {
             min: Duration::ZERO,

@@ -1,7 +1,7 @@
 //! From the configuration to a server that answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use crate::front::{self, Bound, Clients, Engine, Observer, QueryLog, QuicError, 
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
 use crate::resolve::upstream::Network;
+use crate::resolve::validate::Anchors;
 use crate::resolve::{Delegation, Parts, Resolver, special};
 use crate::serve::Rotation;
 use crate::signing::{Configured, SigningSetupError};
@@ -57,6 +58,12 @@ pub enum DnsError {
     Hints(ZoneErrors),
     #[error("[dns.recursion] private_names: \"{name}\" is no domain name: {error}")]
     PrivateName { name: String, error: NameError },
+    #[error("[dns.recursion] trust_anchors_file {}: {error}", file.display())]
+    AnchorsFile { file: PathBuf, error: std::io::Error },
+    #[error("trust anchors cannot be used:\n{0}")]
+    Anchors(ZoneErrors),
+    #[error("[dns.recursion] insecure: \"{name}\" is no domain name: {error}")]
+    InsecureName { name: String, error: NameError },
     #[error("[dns] query_log {}: {error}", file.display())]
     QueryLog { file: PathBuf, error: std::io::Error },
     #[error("{0}")]
@@ -237,10 +244,12 @@ fn resolver(
         ipv6: network.has_ipv6() || config.source.iter().any(IpAddr::is_ipv6),
         query_timeout: config.query_timeout,
         max_ttl: config.max_ttl,
+        dnssec: config.dnssec,
     };
     Ok(Some(Arc::new(Resolver::new(Parts {
         root: Arc::new(root),
         rules,
+        anchors: anchors(config)?,
         cache_octets: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
         ttl_bounds: TtlBounds {
             min: config.min_ttl,
@@ -261,6 +270,29 @@ fn private_names(config: &postroad_config::Recursion) -> Result<Vec<Name>, DnsEr
     let name =
         |text: &String| text.parse().map_err(|error| DnsError::PrivateName { name: text.clone(), error });
     config.private_names.iter().map(name).collect()
+}
+
+/// Where trust begins. Without the Internet's root its keys say nothing.
+fn anchors(config: &postroad_config::Recursion) -> Result<Anchors, DnsError> {
+    if !config.dnssec {
+        return Ok(Anchors::default());
+    }
+    let mut anchors = if config.root_hints.is_none() { Anchors::internet() } else { Anchors::default() };
+    if let Some(file) = &config.trust_anchors_file {
+        let text =
+            std::fs::read(file).map_err(|error| DnsError::AnchorsFile { file: file.clone(), error })?;
+        anchors.add(&text, file).map_err(DnsError::Anchors)?;
+    }
+    if !config.trust_anchors.is_empty() {
+        let text = config.trust_anchors.join("\n");
+        let place = Path::new("[dns.recursion] trust_anchors");
+        anchors.add(text.as_bytes(), place).map_err(DnsError::Anchors)?;
+    }
+    for text in &config.insecure {
+        let name = text.parse().map_err(|error| DnsError::InsecureName { name: text.clone(), error })?;
+        anchors.add_insecure(name);
+    }
+    Ok(anchors)
 }
 
 async fn tidy(resolver: Arc<Resolver>, clock: Arc<dyn Clock>, drain: Drain) {

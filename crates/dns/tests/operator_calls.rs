@@ -77,8 +77,11 @@ async fn zones_and_cache_are_shown_and_changed() {
     assert!(errors[0].starts_with("2:5: ") && errors.len() == 3, "{errors:?}");
 
     let mut cache = CacheClient::new(channel);
-    let ask =
-        |name: &str, rtype: &str| ResolveRequest { name: name.into(), r#type: rtype.into(), refresh: false };
+    let ask = |name: &str, rtype: &str| ResolveRequest {
+        name: name.into(),
+        r#type: rtype.into(),
+        ..Default::default()
+    };
     let own = cache.resolve(ask("mx.alpha.test", "A")).await.unwrap().into_inner();
     assert_eq!(
         (own.rcode.as_str(), own.answers[0].as_str()),

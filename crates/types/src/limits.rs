@@ -249,6 +249,24 @@ pub const DNS_UPDATES_WAITING_MAX: usize = 16;
 pub const DNS_TSIG_UNSIGNED_MAX: usize = 99;
 /// Octets of an RSA key's modulus that signatures are checked with: 1024 to 4096 bits.
 pub const DNS_RSA_MODULUS_OCTETS: std::ops::RangeInclusive<usize> = 128..=512;
+/// Keys with the tag that a signature names, and signatures of one record set, that are tried (KeyTrap, CVE-2023-50387).
+pub const DNS_KEYS_PER_TAG_MAX: usize = 4;
+pub const DNS_SIGNATURES_PER_SET_MAX: usize = 8;
+/// Signatures and digests that are computed for one question of a client, and how many of them may be wrong.
+pub const DNS_VERIFICATIONS_PER_QUESTION_MAX: usize = 128;
+pub const DNS_VERIFICATIONS_FAILED_MAX: usize = 16;
+/// Names that are hashed for one question of a client, each with at most so many iterations beyond the first (NSEC3,
+/// CVE-2023-50868); a zone with more iterations counts as not signed: RFC 9276 §3.2.
+pub const DNS_NSEC3_HASHES_PER_QUESTION_MAX: usize = 160;
+pub const DNS_NSEC3_ITERATIONS_MAX: u16 = 150;
+/// Signed record sets of one message that are looked at beside what was asked for.
+pub const DNS_PROOF_SETS_MAX: usize = 32;
+/// DS and DNSKEY questions that wait for each other: zones between a name and what is known of the chain of trust.
+pub const DNS_TRUST_DEPTH_MAX: usize = 16;
+/// DS and DNSKEY questions for one reply: names that are looked at for a zone cut.
+pub const DNS_TRUST_QUESTIONS_PER_REPLY_MAX: usize = 32;
+/// Servers that are asked after the first when what one says is bogus.
+pub const DNS_BOGUS_RETRIES_MAX: usize = 2;
 /// A zone's signatures begin so many seconds before they are made, for clocks that are behind.
 pub const DNS_SIGNATURE_INCEPTION_S: u64 = 3600;
 /// Signatures that would be due within so many seconds are made anew together.

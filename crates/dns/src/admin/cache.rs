@@ -13,6 +13,8 @@ use tonic::{Request, Response, Status};
 
 use super::{Replies, invalid, name, replies, without_dot};
 use crate::resolve::cache::{Entry, Hit};
+use crate::resolve::security::Security;
+use crate::resolve::validate::Trust;
 use crate::resolve::{Delegation, Explained, Held, Resolver, Step};
 use crate::wire::{Name, Rtype, display_rdata};
 
@@ -61,6 +63,8 @@ fn reply(explained: &Explained) -> ResolveReply {
         cached_s: answer.age().map_or(-1, seconds),
         steps: explained.steps.iter().map(step).collect(),
         duration_us: micros(explained.took),
+        security: answer.security.word().to_owned(),
+        failure: answer.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -77,6 +81,11 @@ fn delegation_lines(delegation: &Delegation) -> Vec<String> {
 }
 
 fn entry((name, hit): (Name, Hit)) -> CacheEntry {
+    let security = match (&hit.entry, hit.security) {
+        (Entry::Delegation(_) | Entry::Failure(..), _) => "",
+        (_, Security::Unchecked) => "unchecked",
+        (_, security) => security.word(),
+    };
     let (rtype, records, kind) = match hit.entry {
         Entry::Positive(rrset) => {
             let records = rrset.iter().map(|rdata| display_rdata(rrset.rtype, rdata)).collect();
@@ -85,7 +94,17 @@ fn entry((name, hit): (Name, Hit)) -> CacheEntry {
         Entry::NoData(rtype, _) => (rtype.to_string(), Vec::new(), "nodata"),
         Entry::NxDomain(_) => (String::new(), Vec::new(), "nxdomain"),
         Entry::Delegation(delegation) => (Rtype::NS.to_string(), delegation_lines(&delegation), "delegation"),
-        Entry::Failure(rtype, _, reason) => (rtype.to_string(), vec![reason.to_string()], "failure"),
+        Entry::Trust(Trust::Ds(ds)) => {
+            let records = ds.iter().map(|rdata| display_rdata(ds.rtype, rdata)).collect();
+            (Rtype::DS.to_string(), records, "trust")
+        }
+        Entry::Trust(Trust::Insecure(why)) => {
+            (Rtype::DS.to_string(), vec![Security::Insecure(why).to_string()], "trust")
+        }
+        Entry::Trust(Trust::NoCut) => {
+            (Rtype::DS.to_string(), vec!["no zone begins here".to_owned()], "trust")
+        }
+        Entry::Failure(rtype, _, failure) => (rtype.to_string(), vec![failure.to_string()], "failure"),
     };
     CacheEntry {
         name: without_dot(&name),
@@ -93,6 +112,7 @@ fn entry((name, hit): (Name, Hit)) -> CacheEntry {
         records,
         kind: kind.to_owned(),
         ttl_left_s: hit.ttl,
+        security: security.to_owned(),
     }
 }
 
@@ -107,13 +127,18 @@ impl cache_server::Cache for CacheService {
     async fn resolve(&self, request: Request<ResolveRequest>) -> Result<Response<ResolveReply>, Status> {
         // The mail roles ask here when they want the steps for a message's timeline.
         Peer::require(&request, &[Role::Operator, Role::Mta, Role::Mda, Role::Mra])?;
-        let ResolveRequest { name: text, r#type, refresh } = request.into_inner();
+        let ResolveRequest { name: text, r#type, refresh, checking_disabled } = request.into_inner();
         let (name, rtype) =
             (name(&text)?, r#type.parse::<Rtype>().map_err(|error| invalid(error.to_string()))?);
         if rtype.is_meta() && rtype != Rtype::ANY {
             return Err(invalid(format!("{rtype} is no type of records that can be looked up")));
         }
-        let explained = self.resolver()?.resolve(&name, rtype, refresh).await;
+        let resolver = self.resolver()?;
+        let explained = if checking_disabled {
+            resolver.resolve_unchecked(&name, rtype, refresh).await
+        } else {
+            resolver.resolve(&name, rtype, refresh).await
+        };
         Ok(Response::new(reply(&explained)))
     }
 

@@ -18,6 +18,7 @@ mod limit;
 mod observe;
 mod packets;
 mod quic;
+mod recursed;
 mod tcp;
 mod tls;
 mod transfers;
@@ -48,13 +49,12 @@ pub use transfers::{Agreed, RecordTooLong, Stream};
 pub use transport::Transport;
 pub use udp::serve as serve_udp;
 
-use crate::resolve::{Answer, Resolver};
+use crate::resolve::Resolver;
+use crate::resolve::security::Failure;
 use crate::serve::{self, Rotation, Served, rcode};
 use crate::tsig::{Checked, Refusal, Signer};
 use crate::wire::options::{Padding, ReplyOptions, code, extended};
-use crate::wire::{
-    Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Section, Writer, header_only,
-};
+use crate::wire::{Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rtype, Writer, header_only};
 use crate::zone::{Hosted, Zones};
 use cookie::Cookies;
 use counters::Counters;
@@ -133,7 +133,7 @@ pub struct Pending {
 #[derive(Debug)]
 enum Task {
     /// Other servers are asked.
-    Resolve(Name, Rtype, Arc<Resolver>),
+    Resolve { name: Name, rtype: Rtype, checking_disabled: bool, resolver: Arc<Resolver> },
     /// A zone is changed, and its file written.
     Update(Arc<Hosted>),
 }
@@ -409,12 +409,13 @@ impl Engine {
         let rtype = request.question.rtype;
         if served == Served::NotHosted
             && let Some(answer) = recursion.resolver.cached(&name, rtype)
+            && !(request.checking_disabled && answer.failure.as_ref().is_some_and(Failure::is_bogus))
         {
             self.counters.cache_hits.add();
             if answer.is_nearly_over() {
                 recursion.resolver.prefetch(&name, rtype);
             }
-            self.write(&answer, &mut writer, rotation);
+            recursed::write(&answer, request, &mut writer, rotation);
             let lifetime = lifetime(&answer, &writer);
             let keep =
                 lifetime.and_then(|lifetime| Some(Keep { lifetime: Some(lifetime), ..self.keep(&writer)? }));
@@ -427,7 +428,7 @@ impl Engine {
         };
         self.counters.asked.add();
         let resolver = Arc::clone(&recursion.resolver);
-        let task = Task::Resolve(name, rtype, resolver);
+        let task = Task::Resolve { name, rtype, checking_disabled: request.checking_disabled, resolver };
         let request = octets.to_vec();
         Outcome::Later(Pending {
             request,
@@ -450,7 +451,12 @@ impl Engine {
     pub async fn complete(&self, pending: Pending) -> Option<Vec<u8>> {
         let Pending { request: octets, transport, client, task, signer, begun, _permit } = pending;
         let done = match task {
-            Task::Resolve(name, rtype, resolver) => Ok(resolver.resolve(&name, rtype, false).await),
+            Task::Resolve { name, rtype, checking_disabled: false, resolver } => {
+                Ok(resolver.resolve(&name, rtype, false).await)
+            }
+            Task::Resolve { name, rtype, checking_disabled: true, resolver } => {
+                Ok(resolver.resolve_unchecked(&name, rtype, false).await)
+            }
             Task::Update(hosted) => Err(transfers::update(hosted, &octets, signer.as_ref()).await),
         };
         let request = Request::parse(&octets).ok()?;
@@ -464,7 +470,7 @@ impl Engine {
         match done {
             Ok(explained) => {
                 writer.recursion_available = true;
-                self.write(&explained.answer, &mut writer, self.settings.rotation);
+                recursed::write(&explained.answer, &request, &mut writer, self.settings.rotation);
             }
             Err(code) => writer.rcode = code,
         }
@@ -476,29 +482,6 @@ impl Engine {
             self.observer.note(begun, How::Asked, &octets, client, transport, &buffer);
         }
         Some(buffer)
-    }
-
-    fn write(&self, answer: &Answer, writer: &mut Writer<'_>, rotation: Rotation) {
-        writer.rcode = answer.rcode;
-        if answer.rcode == rcode::SERVFAIL {
-            writer.extended_error = Some(extended::NO_REACHABLE_AUTHORITY);
-        } else if answer.stale {
-            let missing = answer.rcode == rcode::NXDOMAIN;
-            writer.extended_error =
-                Some(if missing { extended::STALE_NXDOMAIN } else { extended::STALE_ANSWER });
-        }
-        for held in &answer.records {
-            let first = rotation.first(&held.rrset);
-            if !writer.rrset(Section::Answer, held.owner.as_wire(), &held.rrset, held.ttl, first) {
-                writer.truncated = true;
-                return;
-            }
-        }
-        if let Some(soa) = &answer.authority
-            && !writer.rrset(Section::Authority, soa.owner.as_wire(), &soa.rrset, soa.ttl, 0)
-        {
-            writer.truncated = true;
-        }
     }
 }
 

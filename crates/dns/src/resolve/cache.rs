@@ -1,9 +1,12 @@
 //! What other servers answered, for as long as they said.
 //!
-//! Three things are kept under a name and never mixed: answers (positive and negative, RFC 2308), delegations (NS of
-//! the upper side of a zone cut with their glue), and failures (RFC 9520). Only answers are ever given to a client;
+//! Four things are kept under a name and never mixed: answers (positive and negative, RFC 2308), delegations (NS of
+//! the upper side of a zone cut with their glue), the chain of trust, and failures (RFC 9520). Only answers are ever given to a client;
 //! delegations, and glue with them, only say whom to ask. So glue cannot poison an answer, and as the lower side
 //! never writes a delegation, a domain that its parent took away is gone when the parent's TTL ends (ghost domains).
+//!
+//! Answers are kept with what validation said of them, and with their signatures and proofs. Those that were not looked
+//! at, because they only served to find a name server, are given to nobody, and push out none that were.
 //!
 //! Bounded in octets. The shards are chosen by name, so one lock serves all questions about a name. When a shard is
 //! full, a clock hand drops names that were not asked for again since it last came by: names that are asked for once
@@ -18,6 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Delegation;
+use super::evidence::{Evidence, Proven};
+use super::security::{Failure, Security};
+use super::validate::Trust;
 use crate::wire::{Name, RrSet, Rtype};
 
 const SHARDS: usize = 16;
@@ -45,8 +51,10 @@ pub enum Entry {
     /// The name does not exist.
     NxDomain(Option<(Name, Arc<RrSet>)>),
     Delegation(Arc<Delegation>),
+    /// What the zone above says of the name as a zone.
+    Trust(Trust),
     /// No server gave a usable answer; how many times in a row, and why.
-    Failure(Rtype, u32, Arc<str>),
+    Failure(Rtype, u32, Failure),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +63,7 @@ enum Kind {
     NoData(Rtype),
     NxDomain,
     Delegation,
+    Trust,
     Failure(Rtype),
 }
 
@@ -65,6 +74,7 @@ impl Entry {
             Self::NoData(rtype, _) => Kind::NoData(*rtype),
             Self::NxDomain(_) => Kind::NxDomain,
             Self::Delegation(_) => Kind::Delegation,
+            Self::Trust(_) => Kind::Trust,
             Self::Failure(rtype, ..) => Kind::Failure(*rtype),
         }
     }
@@ -78,7 +88,9 @@ impl Entry {
                 Self::Positive(rrset) => rrset.octets(),
                 Self::NoData(_, negative) | Self::NxDomain(negative) => soa(negative),
                 Self::Delegation(delegation) => delegation.octets(),
-                Self::Failure(_, _, reason) => reason.len(),
+                Self::Trust(Trust::Ds(ds)) => ds.octets(),
+                Self::Trust(Trust::Insecure(_) | Trust::NoCut) => 0,
+                Self::Failure(_, _, failure) => failure.reason.len(),
             }
     }
 }
@@ -90,6 +102,9 @@ pub const STALE_TTL: u32 = 30;
 #[derive(Debug, Clone)]
 pub struct Hit {
     pub entry: Entry,
+    /// What validation said of an answer.
+    pub security: Security,
+    pub evidence: Option<Arc<Evidence>>,
     /// Seconds that are left, rounded up.
     pub ttl: u32,
     /// Since when it is kept.
@@ -99,6 +114,8 @@ pub struct Hit {
 #[derive(Debug)]
 struct Item {
     entry: Entry,
+    security: Security,
+    evidence: Option<Arc<Evidence>>,
     stored: Duration,
     expires: Duration,
     /// Stays known until then, for what is learnt from having failed before.
@@ -109,11 +126,25 @@ impl Item {
     fn hit(&self, now: Duration) -> Option<Hit> {
         let left = self.expires.checked_sub(now).filter(|left| !left.is_zero())?;
         let ttl = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        Some(Hit {
+        Some(self.with_ttl(u32::try_from(ttl).unwrap_or(u32::MAX), now))
+    }
+
+    fn with_ttl(&self, ttl: u32, now: Duration) -> Hit {
+        Hit {
             entry: self.entry.clone(),
-            ttl: u32::try_from(ttl).unwrap_or(u32::MAX),
+            security: self.security,
+            evidence: self.evidence.clone(),
+            ttl,
             age: now.saturating_sub(self.stored),
-        })
+        }
+    }
+
+    fn is_checked(&self) -> bool {
+        self.security != Security::Unchecked
+    }
+
+    fn octets(&self) -> usize {
+        self.entry.octets() + self.evidence.as_ref().map_or(0, |evidence| evidence.octets())
     }
 }
 
@@ -188,12 +219,15 @@ impl Cache {
         lock(&self.shards[index])
     }
 
-    fn get(&self, name: &Name, now: Duration, wanted: &[Kind]) -> Option<Hit> {
+    fn get(&self, name: &Name, now: Duration, wanted: &[Kind], unchecked: bool) -> Option<Hit> {
         let mut shard = self.shard(name);
         let at = *shard.index.get(name)?;
         let slot = shard.slots.get_mut(at)?;
         slot.used = true;
-        let find = |kind: &Kind| slot.items.iter().find(|item| item.entry.kind() == *kind)?.hit(now);
+        let find = |kind: &Kind| {
+            let items = slot.items.iter().filter(|item| item.entry.kind() == *kind);
+            items.filter(|item| unchecked || item.is_checked()).find_map(|item| item.hit(now))
+        };
         wanted.iter().find_map(find)
     }
 
@@ -202,21 +236,33 @@ impl Cache {
         let shard = self.shard(name);
         let slot = shard.slots.get(*shard.index.get(name)?)?;
         answers_to(rtype).iter().find_map(|kind| {
-            let item = slot.items.iter().find(|item| item.entry.kind() == *kind && item.gone > now)?;
-            let age = now.saturating_sub(item.stored);
-            Some(Hit { entry: item.entry.clone(), ttl: STALE_TTL, age })
+            let of_kind = |item: &&Item| item.entry.kind() == *kind && item.is_checked() && item.gone > now;
+            slot.items.iter().find(of_kind).map(|item| item.with_ttl(STALE_TTL, now))
         })
     }
 
     /// The answer for a question: the records, the alias of the name, or that there is none.
     pub fn answer(&self, name: &Name, rtype: Rtype, now: Duration) -> Option<Hit> {
-        self.get(name, now, &answers_to(rtype))
+        self.get(name, now, &answers_to(rtype), false)
+    }
+
+    /// The same, be it looked at by validation or not: for finding name servers.
+    pub fn unchecked_answer(&self, name: &Name, rtype: Rtype, now: Duration) -> Option<Hit> {
+        self.get(name, now, &answers_to(rtype), true)
+    }
+
+    /// What the zone above says of a name as a zone, and for how many seconds.
+    pub fn trust(&self, name: &Name, now: Duration) -> Option<(Trust, u32)> {
+        match self.get(name, now, &[Kind::Trust], true)? {
+            Hit { entry: Entry::Trust(trust), ttl, .. } => Some((trust, ttl)),
+            _ => None,
+        }
     }
 
     /// That the question could not be answered a short time ago, and why.
-    pub fn failure(&self, name: &Name, rtype: Rtype, now: Duration) -> Option<Arc<str>> {
-        match self.get(name, now, &[Kind::Failure(rtype)])?.entry {
-            Entry::Failure(_, _, reason) => Some(reason),
+    pub fn failure(&self, name: &Name, rtype: Rtype, now: Duration) -> Option<Failure> {
+        match self.get(name, now, &[Kind::Failure(rtype)], true)?.entry {
+            Entry::Failure(_, _, failure) => Some(failure),
             _ => None,
         }
     }
@@ -226,7 +272,7 @@ impl Cache {
         let mut zone = Some(name.clone());
         while let Some(name) = zone {
             if let Some(Hit { entry: Entry::Delegation(delegation), .. }) =
-                self.get(&name, now, &[Kind::Delegation])
+                self.get(&name, now, &[Kind::Delegation], true)
             {
                 return Some(delegation);
             }
@@ -236,22 +282,32 @@ impl Cache {
     }
 
     /// Keeps a positive answer.
-    pub fn put_positive(&self, name: &Name, rrset: Arc<RrSet>, now: Duration) {
+    pub fn put_positive(&self, name: &Name, rrset: Arc<RrSet>, proven: Proven, now: Duration) {
         let ttl = Duration::from_secs(rrset.ttl.into()).clamp(self.bounds.min, self.bounds.max);
-        self.put(name, Entry::Positive(rrset), ttl, self.bounds.stale, now);
+        self.put(name, Entry::Positive(rrset), proven, ttl, self.bounds.stale, now);
     }
 
     /// Keeps a negative answer for `ttl_s` seconds at most; without a SOA it is not kept (RFC 2308 section 5).
-    pub fn put_negative(&self, name: &Name, entry: Entry, ttl_s: u32, now: Duration) {
+    pub fn put_negative(&self, name: &Name, entry: Entry, ttl_s: u32, proven: Proven, now: Duration) {
         let ttl = Duration::from_secs(ttl_s.into()).min(self.bounds.max_negative);
-        self.put(name, entry, ttl, self.bounds.stale, now);
+        self.put(name, entry, proven, ttl, self.bounds.stale, now);
+    }
+
+    /// Keeps what the zone above says of a name as a zone, for `ttl_s` seconds at most.
+    pub fn put_trust(&self, name: &Name, trust: Trust, ttl_s: u32, now: Duration) {
+        // That there is nothing is no more lasting than any other negative answer.
+        let most = if matches!(trust, Trust::Ds(_)) { self.bounds.max } else { self.bounds.max_negative };
+        let ttl = Duration::from_secs(ttl_s.into()).min(most);
+        let proven = Proven::not(Security::Secure);
+        self.put(name, Entry::Trust(trust), proven, ttl, Duration::ZERO, now);
     }
 
     /// Keeps a delegation.
     pub fn put_delegation(&self, delegation: Arc<Delegation>, now: Duration) {
         let ttl = Duration::from_secs(delegation.ttl.into()).min(self.bounds.max);
         let zone = delegation.zone.clone();
-        self.put(&zone, Entry::Delegation(delegation), ttl, Duration::ZERO, now);
+        let proven = Proven::not(Security::Indeterminate);
+        self.put(&zone, Entry::Delegation(delegation), proven, ttl, Duration::ZERO, now);
     }
 
     /// Keeps a failure: `first`, doubled with every failure in a row up to `most` (RFC 9520 section 3.2).
@@ -259,7 +315,7 @@ impl Cache {
         &self,
         name: &Name,
         rtype: Rtype,
-        reason: &str,
+        failure: Failure,
         first: Duration,
         most: Duration,
         now: Duration,
@@ -275,11 +331,12 @@ impl Cache {
             }
         };
         let ttl = first.saturating_mul(1 << before.min(16)).min(most);
-        let entry = Entry::Failure(rtype, before.saturating_add(1), reason.into());
-        self.put(name, entry, ttl, most, now);
+        let entry = Entry::Failure(rtype, before.saturating_add(1), failure);
+        self.put(name, entry, Proven::not(Security::Indeterminate), ttl, most, now);
     }
 
-    fn put(&self, name: &Name, entry: Entry, ttl: Duration, linger: Duration, now: Duration) {
+    fn put(&self, name: &Name, entry: Entry, proven: Proven, ttl: Duration, linger: Duration, now: Duration) {
+        let ttl = ttl.min(Duration::from_secs(proven.lifetime.into()));
         if ttl.is_zero() {
             return;
         }
@@ -297,6 +354,8 @@ impl Cache {
         };
         let item = Item {
             entry,
+            security: proven.security,
+            evidence: proven.evidence,
             stored: now,
             expires: now.saturating_add(ttl),
             gone: now.saturating_add(ttl).saturating_add(linger),
@@ -312,11 +371,12 @@ impl Cache {
         if let Some(slot) = shard.slots.get_mut(at) {
             let mut freed = 0;
             slot.items.retain(|old| {
-                let drop = replaces(old.entry.kind()) || old.gone <= now;
-                freed += if drop { old.entry.octets() } else { 0 };
+                let weightier = old.is_checked() && !item.is_checked();
+                let drop = replaces(old.entry.kind()) && !weightier || old.gone <= now;
+                freed += if drop { old.octets() } else { 0 };
                 !drop
             });
-            let added = item.entry.octets();
+            let added = item.octets();
             slot.items.push(item);
             slot.octets = slot.octets + added - freed;
             shard.octets = shard.octets + added - freed;
@@ -332,7 +392,7 @@ impl Cache {
             while let Some(slot) = shard.slots.get_mut(at) {
                 let mut freed = 0;
                 slot.items.retain(|item| {
-                    freed += if item.gone <= now { item.entry.octets() } else { 0 };
+                    freed += if item.gone <= now { item.octets() } else { 0 };
                     item.gone > now
                 });
                 slot.octets -= freed;
@@ -416,11 +476,15 @@ mod tests {
         Arc::new(set.build().unwrap())
     }
 
+    fn plain() -> Proven {
+        Proven::not(Security::Indeterminate)
+    }
+
     #[test]
     fn ttls_count_down_and_end() {
         let (cache, start) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         let owner = name("mx.beta.test");
-        cache.put_positive(&owner, a(300), start);
+        cache.put_positive(&owner, a(300), plain(), start);
         let at =
             |seconds| cache.answer(&name("MX.Beta.Test"), Rtype::A, start + Duration::from_secs(seconds));
         assert_eq!(at(0).unwrap().ttl, 300);
@@ -434,11 +498,11 @@ mod tests {
     #[test]
     fn ttls_are_capped_and_zero_is_not_kept() {
         let (cache, start) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
-        cache.put_positive(&name("long"), a(0x7fff_ffff), start);
+        cache.put_positive(&name("long"), a(0x7fff_ffff), plain(), start);
         assert_eq!(cache.answer(&name("long"), Rtype::A, start).unwrap().ttl, 86_400);
-        cache.put_positive(&name("zero"), a(0), start);
+        cache.put_positive(&name("zero"), a(0), plain(), start);
         assert!(cache.answer(&name("zero"), Rtype::A, start).is_none());
-        cache.put_negative(&name("gone"), Entry::NxDomain(None), 100_000, start);
+        cache.put_negative(&name("gone"), Entry::NxDomain(None), 100_000, plain(), start);
         assert_eq!(cache.answer(&name("gone"), Rtype::A, start).unwrap().ttl, 3600);
     }
 
@@ -446,16 +510,16 @@ mod tests {
     fn what_contradicts_replaces() {
         let (cache, now) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         let owner = name("x.test");
-        cache.put_negative(&owner, Entry::NxDomain(None), 60, now);
+        cache.put_negative(&owner, Entry::NxDomain(None), 60, plain(), now);
         assert!(matches!(cache.answer(&owner, Rtype::MX, now).unwrap().entry, Entry::NxDomain(_)));
-        cache.put_positive(&owner, a(60), now);
+        cache.put_positive(&owner, a(60), plain(), now);
         assert!(cache.answer(&owner, Rtype::MX, now).is_none());
-        cache.put_negative(&owner, Entry::NoData(Rtype::MX, None), 60, now);
+        cache.put_negative(&owner, Entry::NoData(Rtype::MX, None), 60, plain(), now);
         assert!(matches!(cache.answer(&owner, Rtype::A, now).unwrap().entry, Entry::Positive(_)));
         assert!(matches!(cache.answer(&owner, Rtype::MX, now).unwrap().entry, Entry::NoData(..)));
         let mut alias = RrSetBuilder::new(Rtype::CNAME, 60);
         alias.push(name("y.test").as_wire());
-        cache.put_positive(&owner, Arc::new(alias.build().unwrap()), now);
+        cache.put_positive(&owner, Arc::new(alias.build().unwrap()), plain(), now);
         match cache.answer(&owner, Rtype::A, now).unwrap().entry {
             Entry::Positive(rrset) => assert_eq!(rrset.rtype, Rtype::CNAME),
             other => panic!("{other:?}"),
@@ -467,13 +531,13 @@ mod tests {
         let (cache, start) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         let (owner, first, most) = (name("down.test"), Duration::from_secs(5), Duration::from_secs(60));
         let fails = |at: u64| cache.failure(&owner, Rtype::A, start + Duration::from_secs(at)).is_some();
-        cache.put_failure(&owner, Rtype::A, "timeout", first, most, start);
+        cache.put_failure(&owner, Rtype::A, "timeout".into(), first, most, start);
         assert!(fails(4) && !fails(5));
         assert!(cache.failure(&owner, Rtype::MX, start).is_none());
-        cache.put_failure(&owner, Rtype::A, "timeout", first, most, start + Duration::from_secs(6));
+        cache.put_failure(&owner, Rtype::A, "timeout".into(), first, most, start + Duration::from_secs(6));
         assert!(fails(15) && !fails(16));
-        cache.put_positive(&owner, a(1), start + Duration::from_secs(17));
-        cache.put_failure(&owner, Rtype::A, "timeout", first, most, start + Duration::from_secs(20));
+        cache.put_positive(&owner, a(1), plain(), start + Duration::from_secs(17));
+        cache.put_failure(&owner, Rtype::A, "timeout".into(), first, most, start + Duration::from_secs(20));
         assert!(fails(24) && !fails(25));
     }
 
@@ -481,9 +545,9 @@ mod tests {
     fn the_bound_holds_and_names_in_use_stay() {
         let (cache, now) = (Cache::new(256 * 1024, BOUNDS), Duration::from_secs(1000));
         let kept = name("kept.test");
-        cache.put_positive(&kept, a(3600), now);
+        cache.put_positive(&kept, a(3600), plain(), now);
         for index in 0..20_000 {
-            cache.put_positive(&name(&format!("n{index}.flood.test")), a(3600), now);
+            cache.put_positive(&name(&format!("n{index}.flood.test")), a(3600), plain(), now);
             assert!(cache.answer(&kept, Rtype::A, now).is_some(), "{index}");
         }
         assert!(cache.octets() <= 256 * 1024, "{}", cache.octets());
@@ -494,7 +558,7 @@ mod tests {
     fn a_name_and_all_below_it_are_flushed() {
         let (cache, now) = (Cache::new(1 << 20, BOUNDS), Duration::from_secs(1000));
         for owner in ["beta.test", "mx.beta.test", "alpha.test", "xbeta.test"] {
-            cache.put_positive(&name(owner), a(60), now);
+            cache.put_positive(&name(owner), a(60), plain(), now);
         }
         assert_eq!(cache.dump(&name("test"), now).len(), 4);
         assert_eq!(cache.flush(&name("beta.test")), 2);

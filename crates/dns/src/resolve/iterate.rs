@@ -7,7 +7,9 @@
 //! 1. is answered from our own zones or the cache, if they can (an alias changes its name and starts again);
 //! 2. else starts at the deepest delegation that is known, at last the root, and asks that zone's servers, the best
 //!    first ([`super::servers`]); a referral leads one zone down;
-//! 3. puts a goal for a server's address on top of itself when no address of the zone's servers is known or works.
+//! 3. puts a goal for a server's address on top of itself when no address of the zone's servers is known or works;
+//! 4. has what comes judged ([`super::validate`]), and puts goals for the DS and DNSKEY records that this takes on top of
+//!    itself. Addresses of servers are not judged: who is led astray by them gets nothing that is signed rightly.
 //!
 //! Work is bounded in every direction: questions in all, questions and looked-up servers per zone, referrals, aliases
 //! and depth of the stack (`postroad_types::limits`), and a name that is already being looked for is not looked for
@@ -20,19 +22,25 @@ use std::time::Duration;
 
 use hickory_proto::op::Message;
 use postroad_types::limits::{
-    DNS_ALIAS_STEPS_MAX, DNS_ASKS_PER_QUESTION_MAX, DNS_ASKS_PER_ZONE_MAX, DNS_GLUELESS_PER_ZONE_MAX,
-    DNS_LOOKUP_DEPTH_MAX, DNS_REFERRALS_MAX,
+    DNS_ASKS_PER_QUESTION_MAX, DNS_ASKS_PER_ZONE_MAX, DNS_BOGUS_RETRIES_MAX, DNS_GLUELESS_PER_ZONE_MAX,
+    DNS_LOOKUP_DEPTH_MAX, DNS_REFERRALS_MAX, DNS_TRUST_DEPTH_MAX, DNS_TRUST_QUESTIONS_PER_REPLY_MAX,
 };
 
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
+use super::evidence::{Proven, Sections};
+use super::goal::{Goal, Parked, Purpose, plain};
 use super::reply::{self, Owned, Reply};
+use super::round::{Candidate, Round, TRIES_MAX};
 pub use super::rules::Rules;
+use super::security::{Failure, Security};
 use super::servers::Servers;
-use super::steps::{Answer, Held, Source, Step};
+use super::steps::{Answer, Held, Source, Step, describe, describe_hit};
 use super::upstream::{Ask, AskError};
+use super::validate::{Anchors, Need, Question, Stop, Validator, Verdict};
 use super::{Delegation, local};
 use crate::serve::rcode;
+use crate::wire::options::extended;
 use crate::wire::{Name, Rtype};
 use crate::zone::Zones;
 
@@ -48,6 +56,8 @@ pub struct Context<'a> {
     pub rules: &'a Rules,
     /// Time since some beginning.
     pub now: Duration,
+    /// Seconds since 1970, as signatures count time.
+    pub wall: u32,
 }
 
 /// What to do next.
@@ -57,44 +67,20 @@ pub enum Action {
     Done(Answer),
 }
 
-#[derive(Debug)]
-struct Address {
-    ip: IpAddr,
-    tries: u32,
-}
-
-/// A name server of the zone that is being asked.
-#[derive(Debug)]
-struct Candidate {
-    name: Name,
-    addresses: Vec<Address>,
-    /// Address types that need not be looked up any more.
-    looked_up: Vec<Rtype>,
-}
-
-/// The attempt to get an answer from one zone's servers.
-#[derive(Debug)]
-struct Round {
-    zone: Name,
-    candidates: Vec<Candidate>,
-    asks: usize,
-    glueless: usize,
-    last_problem: String,
-}
-
-#[derive(Debug)]
-struct Goal {
-    name: Name,
-    rtype: Rtype,
-    records: Vec<Held>,
-    round: Option<Round>,
-    referrals: usize,
-}
-
 enum Finish {
     Records,
     Negative(u16, Option<Held>),
-    Failed(String),
+    Failed(Failure),
+}
+
+/// Whether what comes is judged.
+#[derive(Debug, Clone)]
+pub enum Checking {
+    By(Arc<Anchors>),
+    /// No trust is placed anywhere.
+    Nothing,
+    /// The client checks itself, and what is found is known to be bogus.
+    Disabled,
 }
 
 /// What of the cache a resolution may use.
@@ -118,15 +104,31 @@ pub struct Iteration {
     again: Option<Ask>,
     /// Of the name that was asked for; the addresses of name servers are used as they are known.
     freshness: Freshness,
+    checking: Checking,
+    validator: Option<Validator>,
     asks: usize,
     steps: Vec<Step>,
 }
 
 impl Iteration {
     /// Starts to look for `rtype` records of `name`.
-    pub fn new(name: Name, rtype: Rtype, freshness: Freshness) -> Self {
-        let goal = Goal { name, rtype, records: Vec::new(), round: None, referrals: 0 };
-        Self { goals: vec![goal], pending: None, again: None, freshness, asks: 0, steps: Vec::new() }
+    pub fn new(name: Name, rtype: Rtype, freshness: Freshness, checking: Checking) -> Self {
+        let validator = match &checking {
+            Checking::By(anchors) => {
+                Some(Validator::new(anchors.clone(), freshness != Freshness::FromTheRoot))
+            }
+            Checking::Nothing | Checking::Disabled => None,
+        };
+        Self {
+            goals: vec![Goal::new(name, rtype, Purpose::Answer)],
+            pending: None,
+            again: None,
+            freshness,
+            checking,
+            validator,
+            asks: 0,
+            steps: Vec::new(),
+        }
     }
 
     /// What was done so far.
@@ -140,20 +142,37 @@ impl Iteration {
             if let Some(ask) = self.again.take() {
                 return self.ask(ask);
             }
-            let depth = self.goals.len();
-            let fresh = if depth == 1 { self.freshness } else { Freshness::Known };
+            if let Some(parked) = self.goals.last_mut().and_then(|goal| goal.parked.take()) {
+                if let Some(done) = self.judge(parked, context) {
+                    return Action::Done(done);
+                }
+                continue;
+            }
+            let depth = self.goals.iter().filter(|goal| goal.purpose != Purpose::Trust).count();
             let Some(goal) = self.goals.last_mut() else {
                 return Action::Done(Answer::failed("nothing to look for"));
             };
+            let fresh = match goal.purpose {
+                Purpose::Answer => self.freshness,
+                Purpose::Address => Freshness::Known,
+                // What is known was looked at by who needs it.
+                Purpose::Trust => Freshness::NewAnswer,
+            };
             let Some(round) = &mut goal.round else {
-                let name = goal.name.clone();
-                if let Some((source, reply)) = known(goal, fresh, context) {
-                    let (rtype, outcome) = (goal.rtype, describe(&reply));
+                let (name, rtype) = (goal.name.clone(), goal.rtype);
+                if let Some((source, known)) = known(goal, fresh, context) {
+                    let outcome = match &known {
+                        Known::Reply(reply) => describe(reply),
+                        Known::Hit(hit) => describe_hit(hit),
+                    };
                     let step =
                         Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
                     self.steps.push(step);
-                    let finish = match reply {
-                        Known::Reply(reply) => self.take_reply(reply, context, false),
+                    let finish = match known {
+                        Known::Reply(reply) => {
+                            let verdict = plain(&reply, None, Security::Indeterminate);
+                            self.take_reply(reply, verdict, context, false)
+                        }
                         Known::Hit(hit) => self.take_hit(hit),
                     };
                     if let Some(done) = finish.and_then(|finish| self.finish(finish)) {
@@ -172,7 +191,7 @@ impl Iteration {
                 _ => None,
             };
             if let Some((name, rtype)) = lookup {
-                self.goals.push(Goal { name, rtype, records: Vec::new(), round: None, referrals: 0 });
+                self.goals.push(Goal::new(name, rtype, Purpose::Address));
                 continue;
             }
             let Some(goal) = self.goals.last_mut() else { continue };
@@ -186,16 +205,17 @@ impl Iteration {
                     rtype: goal.rtype,
                     tcp: false,
                     edns: context.servers.takes_edns(ip, context.now),
+                    dnssec: context.rules.dnssec,
                     timeout: context.servers.timeout(ip, tries, context.rules.query_timeout),
                 };
                 return self.ask(ask);
             }
-            let problem = if self.asks >= DNS_ASKS_PER_QUESTION_MAX {
-                "too many questions were needed".to_owned()
-            } else {
-                format!("no server of {} answers ({})", round.zone, round.last_problem)
+            let failure = match goal.flaw.take() {
+                Some(flaw) => flaw,
+                None if self.asks >= DNS_ASKS_PER_QUESTION_MAX => "too many questions were needed".into(),
+                None => format!("no server of {} answers ({})", round.zone(), round.last_problem).into(),
             };
-            if let Some(done) = self.finish(Finish::Failed(problem)) {
+            if let Some(done) = self.finish(Finish::Failed(failure)) {
                 return Action::Done(done);
             }
         }
@@ -218,7 +238,7 @@ impl Iteration {
             |candidate: &&mut Candidate| candidate.addresses.iter().all(|address| !rules.allows(address.ip));
         for candidate in round.candidates.iter_mut().filter(unusable) {
             // Its address is only to be had from the zone itself, whose servers are what is looked for.
-            if candidate.name.is_at_or_below(&round.zone) {
+            if candidate.name.is_at_or_below(&round.delegation.zone) {
                 continue;
             }
             let rtype =
@@ -244,20 +264,21 @@ impl Iteration {
     ) -> Option<Answer> {
         let ask = self.pending.take()?;
         let goal = self.goals.last()?;
-        let zone = goal.round.as_ref()?.zone.clone();
+        let zone = goal.round.as_ref()?.zone().clone();
         let ip = ask.server.ip();
         let reply = outcome.map(|message| {
             context.servers.answered(ip, took);
-            context.rules.without_private(reply::read(&message, &ask.name, ask.rtype, &zone))
+            let sections = if ask.dnssec { Sections::read(&message, &zone) } else { Sections::default() };
+            (reply::read(&message, &ask.name, ask.rtype, &zone), sections)
         });
         let source = if ask.tcp { Source::Tcp(ask.server) } else { Source::Udp(ask.server) };
         let described = match &reply {
-            Ok(reply) => describe_reply(reply),
+            Ok((reply, _)) => describe(reply),
             Err(error) => error.to_string(),
         };
         let (name, rtype) = (ask.name.clone(), ask.rtype);
         self.steps.push(Step { source, zone: zone.clone(), name, rtype, outcome: described.clone(), took });
-        let finish = match reply {
+        match reply {
             Err(AskError::Suspicious) if !ask.tcp => {
                 self.again = Some(Ask { tcp: true, timeout: context.rules.query_timeout, ..ask });
                 None
@@ -269,15 +290,15 @@ impl Iteration {
                 self.problem(ip, matches!(error, AskError::Timeout), described);
                 None
             }
-            Ok(Reply::Truncated) if !ask.tcp => {
+            Ok((Reply::Truncated, _)) if !ask.tcp => {
                 self.again = Some(Ask { tcp: true, timeout: context.rules.query_timeout, ..ask });
                 None
             }
-            Ok(Reply::NotUnderstood(_)) if ask.edns => {
+            Ok((Reply::NotUnderstood(_), _)) if ask.edns => {
                 self.again = Some(Ask { edns: false, ..ask });
                 None
             }
-            Ok(Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_)) => {
+            Ok((Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_), _)) => {
                 let failed = described == "SERVFAIL";
                 if !failed {
                     context.servers.lame(ip, &zone, context.now);
@@ -285,14 +306,89 @@ impl Iteration {
                 self.problem(ip, false, described);
                 None
             }
-            Ok(reply) => {
+            Ok((reply, sections)) => {
                 if !ask.edns && context.servers.takes_edns(ip, context.now) {
                     context.servers.without_edns(ip, context.now);
                 }
-                self.take_reply(reply, context, true)
+                self.judge(Parked { reply, sections, ip }, context)
+            }
+        }
+    }
+
+    /// Has a reply judged, and uses it if it is good; else what is missing is looked for, or another server asked.
+    fn judge(&mut self, parked: Parked, context: Context<'_>) -> Option<Answer> {
+        let goal = self.goals.last_mut()?;
+        let zone = goal.round.as_ref()?.zone().clone();
+        let judged = match &mut self.validator {
+            Some(validator) if goal.purpose != Purpose::Address => {
+                let Parked { reply, sections, .. } = &parked;
+                let (name, rtype) = (&goal.name, goal.rtype);
+                validator.judge(Question { name, rtype, zone: &zone, reply, sections }, context)
+            }
+            _ => {
+                let security = match (&self.checking, goal.purpose) {
+                    (Checking::Nothing, _) => Security::Indeterminate,
+                    (Checking::Disabled, Purpose::Answer) => Security::Bogus,
+                    (Checking::By(_) | Checking::Disabled, _) => Security::Unchecked,
+                };
+                Ok(plain(&parked.reply, Some(&parked.sections), security))
             }
         };
-        finish.and_then(|finish| self.finish(finish))
+        match judged {
+            Ok(mut verdict) => {
+                for (name, rtype, outcome) in std::mem::take(&mut verdict.findings) {
+                    let (source, zone) = (Source::Validation, zone.clone());
+                    self.steps.push(Step { source, zone, name, rtype, outcome, took: Duration::ZERO });
+                }
+                let finish = self.take_reply(parked.reply, verdict, context, true)?;
+                self.finish(finish)
+            }
+            Err(Stop::Need(need)) => self.look_for(need, parked, context),
+            Err(Stop::Failed(failure)) => self.reject(&failure, parked.ip),
+        }
+    }
+
+    /// Lets a reply wait for DS or DNSKEY records.
+    fn look_for(&mut self, need: Need, parked: Parked, context: Context<'_>) -> Option<Answer> {
+        let depth = self.goals.iter().filter(|goal| goal.purpose == Purpose::Trust).count();
+        let same_zone = |goal: &Goal| {
+            let round = goal.round.as_ref().filter(|round| *round.zone() == need.name)?;
+            Some(round.delegation.clone())
+        };
+        // Its keys are asked for where the zone itself was; what is above it, from there.
+        let delegation = self.goals.iter().rev().find_map(same_zone).filter(|_| need.rtype == Rtype::DNSKEY);
+        let goal = self.goals.last_mut()?;
+        let itself = goal.name == need.name && goal.rtype == need.rtype;
+        if itself || goal.needed.contains(&need) || depth >= DNS_TRUST_DEPTH_MAX {
+            let reason = format!("{} {}: the chain of trust ends there", need.name, need.rtype);
+            return self.reject(&Failure::new(extended::DNSKEY_MISSING, reason), parked.ip);
+        }
+        if goal.needed.len() >= DNS_TRUST_QUESTIONS_PER_REPLY_MAX {
+            let reason = format!("{}: too many names would have to be asked for DS records", goal.name);
+            return self.reject(&Failure::new(extended::BOGUS, reason), parked.ip);
+        }
+        goal.needed.push(need.clone());
+        goal.parked = Some(parked);
+        let mut above = Goal::new(need.name, need.rtype, Purpose::Trust);
+        above.round = delegation.map(|delegation| Round::new(&delegation, context));
+        self.goals.push(above);
+        None
+    }
+
+    /// Notes that a reply is bogus; another server may know better.
+    fn reject(&mut self, failure: &Failure, ip: IpAddr) -> Option<Answer> {
+        let outcome = format!("bogus: {failure}");
+        let goal = self.goals.last_mut()?;
+        let zone = goal.round.as_ref().map_or_else(Name::root, |round| round.zone().clone());
+        let (source, name, rtype) = (Source::Validation, goal.name.clone(), goal.rtype);
+        self.steps.push(Step { source, zone, name, rtype, outcome, took: Duration::ZERO });
+        goal.bogus += 1;
+        if goal.bogus > DNS_BOGUS_RETRIES_MAX {
+            return self.finish(Finish::Failed(failure.clone()));
+        }
+        goal.flaw = Some(failure.clone());
+        self.problem(ip, false, failure.to_string());
+        None
     }
 
     /// Notes that a server was of no use; it may be tried once more if it was only silent.
@@ -305,17 +401,33 @@ impl Iteration {
     }
 
     /// Uses an answer; keeps it in the cache when it was `fetched`.
-    fn take_reply(&mut self, reply: Reply, context: Context<'_>, fetched: bool) -> Option<Finish> {
-        let max_ttl = context.rules.max_ttl;
+    fn take_reply(
+        &mut self,
+        reply: Reply,
+        mut verdict: Verdict,
+        context: Context<'_>,
+        fetched: bool,
+    ) -> Option<Finish> {
+        let reply = if fetched { context.rules.without_private(reply, &mut verdict) } else { reply };
+        let goal = self.goals.last_mut()?;
+        // What is bogus is given to who asked for it, and to nobody else.
+        let bogus = matches!(self.checking, Checking::Disabled) && goal.purpose == Purpose::Answer;
+        let kept = fetched && !bogus;
+        let max_ttl = u32::try_from(context.rules.max_ttl.as_secs()).unwrap_or(u32::MAX);
+        let Verdict { sets, missing, trust, .. } = verdict;
+        let missing = missing.unwrap_or_else(|| Proven::not(Security::Indeterminate));
         let take = |goal: &mut Goal, records: Vec<Owned>| {
-            for (owner, rrset) in records {
-                if fetched {
-                    context.cache.put_positive(&owner, rrset.clone(), context.now);
+            for ((owner, rrset), proven) in records.into_iter().zip(sets) {
+                let ttl = rrset.ttl.min(max_ttl);
+                if kept {
+                    context.cache.put_positive(&owner, rrset.clone(), proven.clone(), context.now);
                 }
-                goal.records.push(Held::fetched((owner, rrset), max_ttl));
+                goal.records.push(Held::fetched((owner, rrset), ttl, &proven));
             }
         };
-        let goal = self.goals.last_mut()?;
+        if let Some((name, trust, ttl)) = trust.filter(|_| kept) {
+            context.cache.put_trust(&name, trust, ttl, context.now);
+        }
         match reply {
             Reply::Answer(records) => {
                 take(goal, records);
@@ -323,23 +435,28 @@ impl Iteration {
             }
             Reply::Alias(records, target) => {
                 take(goal, records);
-                goal.rename(target)
+                // An alias is no zone, and that is all that was to be known.
+                if goal.purpose == Purpose::Trust {
+                    return Some(Finish::Records);
+                }
+                goal.rename(target).err().map(Finish::Failed)
             }
             Reply::NoData(aliases, soa) => {
                 let name = aliases.last().map_or_else(|| Some(goal.name.clone()), alias_target)?;
                 take(goal, aliases);
                 let entry = Entry::NoData(goal.rtype, soa.clone());
-                Some(negative(rcode::NOERROR, &name, entry, soa, context, fetched))
+                Some(negative(rcode::NOERROR, &name, entry, (soa, missing), context, kept))
             }
             Reply::NxDomain(aliases, soa) => {
                 let name = aliases.last().map_or_else(|| Some(goal.name.clone()), alias_target)?;
                 take(goal, aliases);
-                Some(negative(rcode::NXDOMAIN, &name, Entry::NxDomain(soa.clone()), soa, context, fetched))
+                let entry = Entry::NxDomain(soa.clone());
+                Some(negative(rcode::NXDOMAIN, &name, entry, (soa, missing), context, kept))
             }
             Reply::Referral(delegation) => {
                 goal.referrals += 1;
                 if goal.referrals > DNS_REFERRALS_MAX {
-                    return Some(Finish::Failed("too many referrals".to_owned()));
+                    return Some(Finish::Failed("too many referrals".into()));
                 }
                 let delegation = Arc::new(delegation);
                 if fetched {
@@ -355,21 +472,21 @@ impl Iteration {
     /// Uses what the cache holds.
     fn take_hit(&mut self, hit: Hit) -> Option<Finish> {
         let goal = self.goals.last_mut()?;
-        match hit.entry {
+        match &hit.entry {
             Entry::Positive(rrset) => {
                 let target = (rrset.rtype == Rtype::CNAME && goal.rtype != Rtype::CNAME)
                     .then(|| Name::from_wire(rrset.first()).ok())
                     .flatten();
-                goal.records.push(Held { owner: goal.name.clone(), rrset, ttl: hit.ttl, age: Some(hit.age) });
+                goal.records.extend(Held::all_cached((goal.name.clone(), rrset.clone()), &hit));
                 match target {
-                    Some(target) => goal.rename(target),
+                    Some(target) => goal.rename(target).err().map(Finish::Failed),
                     None => Some(Finish::Records),
                 }
             }
-            Entry::NoData(_, soa) => Some(Finish::Negative(rcode::NOERROR, held_soa(soa, hit.ttl, hit.age))),
-            Entry::NxDomain(soa) => Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, hit.ttl, hit.age))),
-            Entry::Failure(_, _, reason) => Some(Finish::Failed(reason.to_string())),
-            Entry::Delegation(_) => None,
+            Entry::NoData(_, soa) => Some(Finish::Negative(rcode::NOERROR, held_soa(soa, &hit))),
+            Entry::NxDomain(soa) => Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, &hit))),
+            Entry::Failure(_, _, failure) => Some(Finish::Failed(failure.clone())),
+            Entry::Delegation(_) | Entry::Trust(_) => None,
         }
     }
 
@@ -378,19 +495,26 @@ impl Iteration {
         let goal = self.goals.pop()?;
         let Some(below) = self.goals.last_mut() else {
             return Some(match finish {
-                Finish::Records => Answer {
-                    rcode: rcode::NOERROR,
-                    records: goal.records,
-                    authority: None,
-                    failure: None,
-                    stale: false,
-                },
-                Finish::Negative(rcode, authority) => {
-                    Answer { rcode, records: goal.records, authority, failure: None, stale: false }
-                }
-                Finish::Failed(reason) => Answer::failed(reason),
+                Finish::Records => Answer::positive(goal.records),
+                Finish::Negative(rcode, authority) => Answer::negative(rcode, goal.records, authority),
+                Finish::Failed(failure) => Answer::failed(failure),
             });
         };
+        if goal.purpose == Purpose::Trust {
+            // With it, the reply below is judged again; without it, there is no judging.
+            let Finish::Failed(failure) = finish else { return None };
+            let unsigned = below.parked.as_ref().is_some_and(Parked::is_unsigned_answer);
+            let failure = if failure.is_bogus() && unsigned && goal.rtype == Rtype::DS {
+                let reason = format!("{} {}: there is no signature, and {failure}", below.name, below.rtype);
+                Failure::new(extended::RRSIGS_MISSING, reason)
+            } else if failure.is_bogus() {
+                failure
+            } else {
+                let reason = format!("{} {} cannot be had: {failure}", goal.name, goal.rtype);
+                Failure::new(extended::DNSKEY_MISSING, reason)
+            };
+            return self.finish(Finish::Failed(failure));
+        }
         // The address of a name server of the goal below.
         let server = goal.records.first().map_or(&goal.name, |held| &held.owner);
         let found =
@@ -399,74 +523,6 @@ impl Iteration {
             candidate.add(held.rrset.iter().filter_map(address));
         }
         None
-    }
-}
-
-/// Questions that one address is asked in one round.
-const TRIES_MAX: u32 = 2;
-
-impl Goal {
-    /// Goes on with the name that an alias leads to.
-    fn rename(&mut self, target: Name) -> Option<Finish> {
-        self.name = target;
-        self.round = None;
-        (self.records.len() > DNS_ALIAS_STEPS_MAX).then(|| Finish::Failed("too many aliases".to_owned()))
-    }
-}
-
-impl Candidate {
-    fn add(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        for ip in addresses {
-            if !self.addresses.iter().any(|address| address.ip == ip) {
-                self.addresses.push(Address { ip, tries: 0 });
-            }
-        }
-    }
-}
-
-impl Round {
-    fn new(delegation: &Delegation, context: Context<'_>) -> Self {
-        let mut candidates = Vec::with_capacity(delegation.servers.len());
-        for server in &delegation.servers {
-            let mut candidate =
-                Candidate { name: server.name.clone(), addresses: Vec::new(), looked_up: Vec::new() };
-            candidate.add(server.addresses.iter().copied());
-            for rtype in [Rtype::A, Rtype::AAAA] {
-                let hit = context.cache.answer(&server.name, rtype, context.now);
-                match hit.map(|hit| hit.entry) {
-                    Some(Entry::Positive(rrset)) if rrset.rtype == rtype => {
-                        candidate.add(rrset.iter().filter_map(address));
-                    }
-                    Some(Entry::NoData(..) | Entry::NxDomain(_)) => candidate.looked_up.push(rtype),
-                    _ => {}
-                }
-            }
-            if !context.rules.ipv6 {
-                candidate.looked_up.push(Rtype::AAAA);
-            }
-            candidates.push(candidate);
-        }
-        let last_problem = "none has a known address that serves it".to_owned();
-        Self { zone: delegation.zone.clone(), candidates, asks: 0, glueless: 0, last_problem }
-    }
-
-    fn address(&mut self, ip: IpAddr) -> Option<&mut Address> {
-        self.candidates
-            .iter_mut()
-            .flat_map(|candidate| &mut candidate.addresses)
-            .find(|address| address.ip == ip)
-    }
-
-    /// The address to ask next, and whether it is one that did not answer lately.
-    fn best(&self, context: Context<'_>) -> Option<(IpAddr, bool)> {
-        let addresses = self.candidates.iter().flat_map(|candidate| &candidate.addresses);
-        let usable =
-            addresses.filter(|address| address.tries < TRIES_MAX && context.rules.allows(address.ip));
-        let ranked = usable.filter_map(|address| {
-            let rank = context.servers.rank(address.ip, &self.zone, rand::random(), context.now)?;
-            Some(((rank.down, address.tries, rank), address.ip))
-        });
-        ranked.min().map(|((down, ..), ip)| (ip, down))
     }
 }
 
@@ -493,7 +549,11 @@ fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source,
 }
 
 fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
-    context.cache.answer(&goal.name, goal.rtype, context.now).map(|hit| (Source::Cache, Known::Hit(hit)))
+    let hit = match goal.purpose {
+        Purpose::Address => context.cache.unchecked_answer(&goal.name, goal.rtype, context.now),
+        Purpose::Answer | Purpose::Trust => context.cache.answer(&goal.name, goal.rtype, context.now),
+    };
+    hit.map(|hit| (Source::Cache, Known::Hit(hit)))
 }
 
 /// The delegation that a goal starts at. DS records are the upper side's of a zone cut (RFC 4035 section 3.1.4.1).
@@ -509,59 +569,21 @@ fn alias_target((_, rrset): &Owned) -> Option<Name> {
     Name::from_wire(rrset.first()).ok()
 }
 
-fn held_soa(soa: Option<Owned>, ttl: u32, age: Duration) -> Option<Held> {
-    soa.map(|(owner, rrset)| Held { owner, rrset, ttl, age: Some(age) })
+fn held_soa(soa: &Option<Owned>, hit: &Hit) -> Option<Held> {
+    soa.clone().map(|soa| Held::cached(soa, hit))
 }
 
 fn negative(
     rcode: u16,
     name: &Name,
     entry: Entry,
-    soa: Option<Owned>,
+    (soa, missing): (Option<Owned>, Proven),
     context: Context<'_>,
-    fetched: bool,
+    kept: bool,
 ) -> Finish {
     let ttl = soa.as_ref().map_or(0, |(_, rrset)| reply::negative_ttl(rrset));
-    if fetched {
-        context.cache.put_negative(name, entry, ttl, context.now);
+    if kept {
+        context.cache.put_negative(name, entry, ttl, missing.clone(), context.now);
     }
-    Finish::Negative(rcode, soa.map(|(owner, rrset)| Held { owner, rrset, ttl, age: None }))
-}
-
-fn describe(known: &Known) -> String {
-    match known {
-        Known::Reply(reply) => describe_reply(reply),
-        Known::Hit(hit) => match &hit.entry {
-            Entry::Positive(rrset) if rrset.rtype == Rtype::CNAME => "alias".to_owned(),
-            Entry::Positive(_) => "answer".to_owned(),
-            Entry::NoData(..) => "no such records".to_owned(),
-            Entry::NxDomain(_) => "NXDOMAIN".to_owned(),
-            Entry::Delegation(delegation) => format!("referral to {}", delegation.zone),
-            Entry::Failure(_, _, reason) => format!("failed a moment ago: {reason}"),
-        },
-    }
-}
-
-fn describe_reply(reply: &Reply) -> String {
-    match reply {
-        Reply::Answer(_) => "answer".to_owned(),
-        Reply::Alias(_, target) => format!("alias to {target}"),
-        Reply::NoData(..) => "no such records".to_owned(),
-        Reply::NxDomain(..) => "NXDOMAIN".to_owned(),
-        Reply::Referral(delegation) => format!("referral to {}", delegation.zone),
-        Reply::Truncated => "truncated".to_owned(),
-        Reply::NotUnderstood(code) | Reply::Refused(code) => code_name(*code),
-        Reply::Lame(reason) => format!("lame: {reason}"),
-    }
-}
-
-fn code_name(code: hickory_proto::op::ResponseCode) -> String {
-    use hickory_proto::op::ResponseCode;
-    match code {
-        ResponseCode::FormErr => "FORMERR".to_owned(),
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
-        ResponseCode::NotImp => "NOTIMP".to_owned(),
-        ResponseCode::Refused => "REFUSED".to_owned(),
-        other => format!("RCODE {}", u16::from(other)),
-    }
+    Finish::Negative(rcode, soa.map(|soa| Held::fetched(soa, ttl, &missing)))
 }

@@ -6,14 +6,19 @@
 
 pub mod cache;
 mod delegation;
+pub mod evidence;
+mod goal;
 pub mod iterate;
 mod local;
 mod reply;
+mod round;
 mod rules;
+pub mod security;
 pub mod servers;
 pub mod special;
 mod steps;
 pub mod upstream;
+pub mod validate;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,9 +38,12 @@ use crate::serve::rcode;
 use crate::wire::{Name, RrSetBuilder, Rtype};
 use crate::zone::Zones;
 use cache::{Cache, Entry, TtlBounds};
-use iterate::{Action, Context, Freshness, Iteration, Rules};
+use evidence::Proven;
+use iterate::{Action, Checking, Context, Freshness, Iteration, Rules};
+use security::{Failure, Security};
 use servers::Servers;
 use upstream::Upstream;
+use validate::Anchors;
 
 /// A client is given an older answer, if there is one, when a newer one is not found within this time.
 const STALE_AFTER: Duration = Duration::from_millis(1800);
@@ -48,6 +56,8 @@ const FAILURE_MOST: Duration = Duration::from_secs(60);
 pub struct Parts {
     pub root: Arc<Delegation>,
     pub rules: Rules,
+    /// Where trust begins; without any nothing is validated.
+    pub anchors: Anchors,
     pub cache_octets: usize,
     pub ttl_bounds: TtlBounds,
     /// One question of a client takes at most so long.
@@ -64,11 +74,15 @@ pub struct Parts {
 
 type Flight = watch::Receiver<Option<Arc<Explained>>>;
 
+/// What is looked for, and whether what is found must stand validation.
+type Question = (Name, Rtype, bool);
+
 /// A caching resolver.
 #[derive(Debug)]
 pub struct Resolver {
     root: Arc<Delegation>,
     rules: Rules,
+    anchors: Arc<Anchors>,
     resolve_timeout: Duration,
     zones: Arc<ArcSwap<Zones>>,
     special: Zones,
@@ -77,7 +91,7 @@ pub struct Resolver {
     cache: Cache,
     flushes: AtomicU64,
     servers: Servers,
-    flights: Mutex<HashMap<(Name, Rtype), Flight>>,
+    flights: Mutex<HashMap<Question, Flight>>,
     permits: Arc<Semaphore>,
     concurrency_max: usize,
 }
@@ -87,6 +101,7 @@ impl Resolver {
         Self {
             root: parts.root,
             rules: parts.rules,
+            anchors: Arc::new(parts.anchors),
             resolve_timeout: parts.resolve_timeout,
             zones: parts.zones,
             special: parts.special,
@@ -110,51 +125,50 @@ impl Resolver {
         if let Some(answer) = self.gathered(name, rtype, now, false) {
             return Some(answer);
         }
-        let reason = self.cache.failure(name, rtype, now)?;
-        Some(self.gathered(name, rtype, now, true).unwrap_or_else(|| Answer::failed(reason)))
+        let failure = self.cache.failure(name, rtype, now)?;
+        // Nobody was silent where something is bogus: there is no reason to give what is over.
+        let older = if failure.is_bogus() { None } else { self.gathered(name, rtype, now, true) };
+        Some(older.unwrap_or_else(|| Answer::failed(failure)))
     }
 
     /// What the cache holds of an answer, alias by alias, if that is all of it. With `stale` also what is over.
     fn gathered(&self, name: &Name, rtype: Rtype, now: Duration, stale: bool) -> Option<Answer> {
-        let mut answer = Answer {
-            rcode: rcode::NOERROR,
-            records: Vec::new(),
-            authority: None,
-            failure: None,
-            stale: false,
-        };
+        let (mut records, mut over) = (Vec::new(), false);
         let mut name = name.clone();
-        loop {
+        let answer = loop {
             let hit = match self.cache.answer(&name, rtype, now) {
                 Some(hit) => hit,
                 None if stale => {
-                    answer.stale = true;
+                    over = true;
                     self.cache.stale(&name, rtype, now)?
                 }
                 None => return None,
             };
-            let held = |(owner, rrset)| Held { owner, rrset, ttl: hit.ttl, age: Some(hit.age) };
-            match hit.entry {
+            let held = |owned: &reply::Owned| Held::cached(owned.clone(), &hit);
+            match &hit.entry {
                 Entry::Positive(rrset) => {
                     let alias = rrset.rtype == Rtype::CNAME && rtype != Rtype::CNAME;
                     let target = if alias { Some(Name::from_wire(rrset.first()).ok()?) } else { None };
-                    answer.records.push(held((name, rrset)));
+                    records.extend(Held::all_cached((name, rrset.clone()), &hit));
                     match target {
                         // A circle is found by the iteration, which counts.
-                        Some(target) if answer.records.iter().all(|held| held.owner != target) => {
+                        Some(target) if records.iter().all(|held: &Held| held.owner != target) => {
                             name = target
                         }
                         Some(_) => return None,
-                        None => return Some(answer),
+                        None => break Answer::positive(records),
                     }
                 }
-                Entry::NoData(_, soa) => return Some(Answer { authority: soa.map(held), ..answer }),
-                Entry::NxDomain(soa) => {
-                    return Some(Answer { rcode: rcode::NXDOMAIN, authority: soa.map(held), ..answer });
+                Entry::NoData(_, soa) => {
+                    break Answer::negative(rcode::NOERROR, records, soa.as_ref().map(held));
                 }
-                Entry::Delegation(_) | Entry::Failure(..) => return None,
+                Entry::NxDomain(soa) => {
+                    break Answer::negative(rcode::NXDOMAIN, records, soa.as_ref().map(held));
+                }
+                Entry::Delegation(_) | Entry::Trust(_) | Entry::Failure(..) => return None,
             }
-        }
+        };
+        Some(Answer { stale: over, ..answer })
     }
 
     /// Finds the answer. With `refresh` everything is asked again, from the root on.
@@ -167,14 +181,15 @@ impl Resolver {
         counter!("postroad_dns_cache_misses_total").increment(1);
         let freshness = if refresh { Freshness::FromTheRoot } else { Freshness::Known };
         let older = if refresh { None } else { self.gathered(name, rtype, self.clock.monotonic(), true) };
-        let explained = match self.flight(name, rtype, freshness) {
+        let explained = match self.flight(name, rtype, freshness, true) {
             Some(flight) => self.landed(flight, older.is_some(), started).await,
             None => {
                 counter!("postroad_dns_overload_total").increment(1);
                 Arc::new(explain_failed("too many questions are being worked on", started))
             }
         };
-        match older.filter(|_| explained.answer.failure.is_some()) {
+        let silence = explained.answer.failure.as_ref().is_some_and(|failure| !failure.is_bogus());
+        match older.filter(|_| silence) {
             Some(answer) => {
                 counter!("postroad_dns_stale_answers_total").increment(1);
                 let mut steps = explained.steps.clone();
@@ -182,6 +197,31 @@ impl Resolver {
                 Arc::new(Explained { answer, steps, took: started.elapsed() })
             }
             None => explained,
+        }
+    }
+
+    /// As [`Resolver::resolve`], for clients that check themselves (CD): they are given what is bogus too.
+    pub async fn resolve_unchecked(
+        self: &Arc<Self>,
+        name: &Name,
+        rtype: Rtype,
+        refresh: bool,
+    ) -> Arc<Explained> {
+        let started = Instant::now();
+        let checked = self.resolve(name, rtype, refresh).await;
+        if !checked.answer.failure.as_ref().is_some_and(Failure::is_bogus) {
+            return checked;
+        }
+        match self.flight(name, rtype, Freshness::NewAnswer, false) {
+            Some(flight) => {
+                let found = self.landed(flight, false, started).await;
+                let steps = checked.steps.iter().chain(&found.steps).cloned().collect();
+                Arc::new(Explained { answer: found.answer.clone(), steps, took: started.elapsed() })
+            }
+            None => {
+                counter!("postroad_dns_overload_total").increment(1);
+                Arc::new(explain_failed("too many questions are being worked on", started))
+            }
         }
     }
 
@@ -198,10 +238,16 @@ impl Resolver {
     }
 
     /// The resolution that is under way for a question, or a new one. `None`: too many are.
-    fn flight(self: &Arc<Self>, name: &Name, rtype: Rtype, freshness: Freshness) -> Option<Flight> {
+    fn flight(
+        self: &Arc<Self>,
+        name: &Name,
+        rtype: Rtype,
+        freshness: Freshness,
+        checked: bool,
+    ) -> Option<Flight> {
         // What somebody wants from the root on is nobody else's answer.
         let shared = freshness != Freshness::FromTheRoot;
-        let key = (name.clone(), rtype);
+        let key = (name.clone(), rtype, checked);
         let mut flights = self.flights();
         if let Some(flight) = flights.get(&key).filter(|_| shared) {
             return Some(flight.clone());
@@ -213,7 +259,7 @@ impl Resolver {
         }
         let this = Arc::clone(self);
         let work = async move {
-            let explained = Arc::new(this.run(key.0.clone(), rtype, freshness).await);
+            let explained = Arc::new(this.run(key.0.clone(), rtype, freshness, checked).await);
             if shared {
                 this.flights().remove(&key);
             }
@@ -228,28 +274,37 @@ impl Resolver {
     /// it. Not while there is much else to do.
     pub fn prefetch(self: &Arc<Self>, name: &Name, rtype: Rtype) {
         if self.permits.available_permits() > self.concurrency_max / 2
-            && self.flight(name, rtype, Freshness::NewAnswer).is_some()
+            && self.flight(name, rtype, Freshness::NewAnswer, true).is_some()
         {
             counter!("postroad_dns_prefetches_total").increment(1);
         }
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<(Name, Rtype), Flight>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<Question, Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, name: Name, rtype: Rtype, freshness: Freshness) -> Explained {
+    async fn run(&self, name: Name, rtype: Rtype, freshness: Freshness, checked: bool) -> Explained {
         let started = Instant::now();
-        let mut iteration = Iteration::new(name.clone(), rtype, freshness);
+        let checking = match checked {
+            _ if self.anchors.is_empty() => Checking::Nothing,
+            true => Checking::By(self.anchors.clone()),
+            false => Checking::Disabled,
+        };
+        let mut iteration = Iteration::new(name.clone(), rtype, freshness, checking);
         let answer = match timeout(self.resolve_timeout, self.drive(&mut iteration)).await {
             Ok(answer) => answer,
             Err(Elapsed { .. }) => {
                 Answer::failed(format!("no answer within {} s", self.resolve_timeout.as_secs_f32()))
             }
         };
-        if let Some(reason) = &answer.failure {
-            debug!(%name, %rtype, reason = &**reason, "resolution failed");
-            self.cache.put_failure(&name, rtype, reason, FAILURE_FIRST, FAILURE_MOST, self.clock.monotonic());
+        if let Some(failure) = answer.failure.as_ref().filter(|_| checked) {
+            debug!(%name, %rtype, reason = %failure, "resolution failed");
+            let now = self.clock.monotonic();
+            self.cache.put_failure(&name, rtype, failure.clone(), FAILURE_FIRST, FAILURE_MOST, now);
+        }
+        if checked && !self.anchors.is_empty() {
+            counter!("postroad_dns_validations_total", "result" => answer.security.word()).increment(1);
         }
         let took = started.elapsed();
         histogram!("postroad_dns_resolution_seconds").record(took);
@@ -284,14 +339,17 @@ impl Resolver {
             root: &self.root,
             rules: &self.rules,
             now: self.clock.monotonic(),
+            // Signatures count seconds around a circle of 32 bits (RFC 4034 section 3.1.5).
+            wall: (self.clock.now_us() / 1_000_000) as u32,
         }
     }
 
     fn explain_cached(&self, name: &Name, rtype: Rtype, answer: Answer, started: Instant) -> Explained {
         let outcome = match &answer.failure {
-            Some(reason) => format!("failed a moment ago: {reason}"),
+            Some(failure) => format!("failed a moment ago: {failure}"),
             None if answer.stale => "an older answer, as asking failed a moment ago".to_owned(),
-            None => "answer".to_owned(),
+            None if answer.security == Security::Indeterminate => "answer".to_owned(),
+            None => format!("answer, {}", answer.security),
         };
         let step = from_cache(name, rtype, outcome);
         Explained { answer, steps: vec![step], took: started.elapsed() }
@@ -350,10 +408,9 @@ fn explain_failed(reason: &str, started: Instant) -> Explained {
 fn any(name: &Name) -> Answer {
     let mut hinfo = RrSetBuilder::new(Rtype::HINFO, 3600);
     hinfo.push(b"\x07RFC8482\x00");
-    let held =
-        hinfo.build().map(|rrset| Held { owner: name.clone(), rrset: Arc::new(rrset), ttl: 3600, age: None });
-    let records = held.into_iter().collect();
-    Answer { rcode: rcode::NOERROR, records, authority: None, failure: None, stale: false }
+    let hinfo = hinfo.build().map(|rrset| (name.clone(), Arc::new(rrset)));
+    let held = |hinfo| Held::fetched(hinfo, 3600, &Proven::not(Security::Indeterminate));
+    Answer::positive(hinfo.map(held).into_iter().collect())
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::delegation::address;
+use super::evidence::Proven;
 use super::reply::{Reply, useless};
+use super::security::{Security, Unsigned};
+use super::validate::Verdict;
 use crate::wire::{Name, RrSetBuilder, Rtype};
 
 /// Settings that the machine follows.
@@ -26,6 +29,8 @@ pub struct Rules {
     /// The longest that one question to one server may take.
     pub query_timeout: Duration,
     pub max_ttl: Duration,
+    /// Signatures and proofs are asked for (DO).
+    pub dnssec: bool,
 }
 
 impl Rules {
@@ -34,8 +39,9 @@ impl Rules {
         family && !useless(address) && !self.deny_servers.iter().any(|network| network.contains(&address))
     }
 
-    /// Takes addresses of private networks out of an answer; without any left there is no data.
-    pub(super) fn without_private(&self, reply: Reply) -> Reply {
+    /// Takes addresses of private networks out of an answer; without any left there is no data. What is left is not what
+    /// was signed.
+    pub(super) fn without_private(&self, reply: Reply, verdict: &mut Verdict) -> Reply {
         let Reply::Answer(mut chain) = reply else { return reply };
         let is_private = |rdata: &[u8]| {
             let address = address(rdata).map(|address| address.to_canonical());
@@ -50,6 +56,9 @@ impl Rules {
             return Reply::Answer(chain);
         }
         let Some((owner, set)) = chain.pop() else { return Reply::Answer(chain) };
+        if let Some(proven) = verdict.sets.last_mut() {
+            *proven = Proven::not(Security::Insecure(Unsigned::Setting));
+        }
         let mut left = RrSetBuilder::new(set.rtype, set.ttl);
         for rdata in set.iter().filter(|rdata| !is_private(rdata)) {
             left.push(rdata);

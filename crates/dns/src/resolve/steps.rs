@@ -4,7 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reply::Owned;
+use hickory_proto::op::ResponseCode;
+
+use super::cache::{Entry, Hit};
+use super::evidence::{Evidence, Proven};
+use super::reply::{Owned, Reply};
+use super::security::{Failure, Security};
 use crate::serve::rcode;
 use crate::wire::{Name, RrSet, Rtype, display_rdata};
 
@@ -16,16 +21,19 @@ pub enum Source {
     Cache,
     /// A zone of our own.
     Zone,
+    /// Nobody was asked: what came was validated.
+    Validation,
 }
 
 impl Source {
-    /// `udp`, `tcp`, `cache` or `zone`.
+    /// `udp`, `tcp`, `cache`, `zone` or `dnssec`.
     pub fn transport(self) -> &'static str {
         match self {
             Self::Udp(_) => "udp",
             Self::Tcp(_) => "tcp",
             Self::Cache => "cache",
             Self::Zone => "zone",
+            Self::Validation => "dnssec",
         }
     }
 
@@ -33,7 +41,7 @@ impl Source {
     pub fn server(self) -> Option<SocketAddr> {
         match self {
             Self::Udp(server) | Self::Tcp(server) => Some(server),
-            Self::Cache | Self::Zone => None,
+            Self::Cache | Self::Zone | Self::Validation => None,
         }
     }
 }
@@ -60,13 +68,36 @@ pub struct Held {
     pub ttl: u32,
     /// How long it has been in the cache; `None` when it was fetched for this answer.
     pub age: Option<Duration>,
+    /// What validation said of it; of a SOA: of there being nothing.
+    pub security: Security,
+    pub evidence: Option<Arc<Evidence>>,
 }
 
 impl Held {
-    pub(super) fn fetched(owned: Owned, max_ttl: Duration) -> Self {
-        let (owner, rrset) = owned;
-        let ttl = rrset.ttl.min(u32::try_from(max_ttl.as_secs()).unwrap_or(u32::MAX));
-        Self { owner, rrset, ttl, age: None }
+    pub(super) fn fetched((owner, rrset): Owned, ttl: u32, proven: &Proven) -> Self {
+        let Proven { security, evidence, lifetime } = proven.clone();
+        Self { owner, rrset, ttl: ttl.min(lifetime), age: None, security, evidence }
+    }
+
+    /// From the cache, behind the DNAME that it was made of if it is such an alias.
+    pub(super) fn all_cached(owned: Owned, hit: &Hit) -> impl Iterator<Item = Self> {
+        let witness = hit.evidence.as_ref().and_then(|evidence| evidence.proof.first());
+        let dname = witness.filter(|witness| witness.rrset.rtype == Rtype::DNAME).map(|witness| {
+            let evidence = Evidence::new(witness.signatures.as_ref(), Vec::new());
+            let owned = (witness.owner.clone(), witness.rrset.clone());
+            Self { evidence, ..Self::cached(owned, hit) }
+        });
+        dname.into_iter().chain([Self::cached(owned, hit)])
+    }
+
+    pub(super) fn cached((owner, rrset): Owned, hit: &Hit) -> Self {
+        let evidence = hit.evidence.clone();
+        Self { owner, rrset, ttl: hit.ttl, age: Some(hit.age), security: hit.security, evidence }
+    }
+
+    /// The RRSIG records of the set.
+    pub fn signatures(&self) -> Option<&RrSet> {
+        self.evidence.as_ref()?.signatures.as_ref()
     }
 
     /// The records in presentation format (RFC 1035 section 5).
@@ -88,20 +119,40 @@ pub struct Answer {
     /// The SOA of a negative answer.
     pub authority: Option<Held>,
     /// Why there is no answer, with SERVFAIL.
-    pub failure: Option<Arc<str>>,
+    pub failure: Option<Failure>,
     /// Its time is over, and nobody could be asked for a newer one (RFC 8767).
     pub stale: bool,
+    /// What validation said of all of it.
+    pub security: Security,
 }
 
 impl Answer {
-    pub(super) fn failed(reason: impl Into<Arc<str>>) -> Self {
+    pub(super) fn failed(failure: impl Into<Failure>) -> Self {
+        let failure = failure.into();
         Self {
             rcode: rcode::SERVFAIL,
             records: Vec::new(),
             authority: None,
-            failure: Some(reason.into()),
+            security: if failure.is_bogus() { Security::Bogus } else { Security::Indeterminate },
+            failure: Some(failure),
             stale: false,
         }
+    }
+
+    pub(super) fn positive(records: Vec<Held>) -> Self {
+        let security = Self::security_of(&records);
+        Self { rcode: rcode::NOERROR, records, authority: None, failure: None, stale: false, security }
+    }
+
+    /// Aliases, and that there is nothing where they lead.
+    pub(super) fn negative(rcode: u16, records: Vec<Held>, authority: Option<Held>) -> Self {
+        let said = authority.as_ref().map_or(Security::Indeterminate, |soa| soa.security);
+        let security = if records.is_empty() { said } else { Self::security_of(&records).and(said) };
+        Self { rcode, records, authority, failure: None, stale: false, security }
+    }
+
+    fn security_of(records: &[Held]) -> Security {
+        records.iter().map(|held| held.security).reduce(Security::and).unwrap_or(Security::Indeterminate)
     }
 
     /// The mnemonic of the response code.
@@ -131,4 +182,45 @@ pub struct Explained {
     pub answer: Answer,
     pub steps: Vec<Step>,
     pub took: Duration,
+}
+
+/// What the cache holds, in words.
+pub(super) fn describe_hit(hit: &Hit) -> String {
+    let what = match &hit.entry {
+        Entry::Positive(rrset) if rrset.rtype == Rtype::CNAME => "alias".to_owned(),
+        Entry::Positive(_) => "answer".to_owned(),
+        Entry::NoData(..) => "no such records".to_owned(),
+        Entry::NxDomain(_) => "NXDOMAIN".to_owned(),
+        Entry::Delegation(delegation) => format!("referral to {}", delegation.zone),
+        Entry::Failure(_, _, failure) => format!("failed a moment ago: {failure}"),
+        Entry::Trust(_) => "chain of trust".to_owned(),
+    };
+    match hit.security {
+        Security::Indeterminate | Security::Unchecked => what,
+        security => format!("{what}, {security}"),
+    }
+}
+
+/// A reply in words.
+pub(super) fn describe(reply: &Reply) -> String {
+    match reply {
+        Reply::Answer(_) => "answer".to_owned(),
+        Reply::Alias(_, target) => format!("alias to {target}"),
+        Reply::NoData(..) => "no such records".to_owned(),
+        Reply::NxDomain(..) => "NXDOMAIN".to_owned(),
+        Reply::Referral(delegation) => format!("referral to {}", delegation.zone),
+        Reply::Truncated => "truncated".to_owned(),
+        Reply::NotUnderstood(code) | Reply::Refused(code) => code_name(*code),
+        Reply::Lame(reason) => format!("lame: {reason}"),
+    }
+}
+
+fn code_name(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        other => format!("RCODE {}", u16::from(other)),
+    }
 }

@@ -27,6 +27,8 @@ pub struct Ask {
     pub rtype: Rtype,
     pub tcp: bool,
     pub edns: bool,
+    /// With EDNS: signatures and proofs are wanted (DO).
+    pub dnssec: bool,
     pub timeout: Duration,
 }
 
@@ -194,6 +196,7 @@ impl Sent {
         if ask.edns {
             let mut edns = Edns::new();
             edns.set_max_payload(DNS_UDP_OCTETS_MAX);
+            edns.set_dnssec_ok(ask.dnssec);
             message.set_edns(edns);
         }
         Some(Self { octets: message.to_vec().ok()?, plain: ask.name.to_lowercase() })
@@ -257,6 +260,7 @@ mod tests {
             rtype: Rtype::MX,
             tcp: false,
             edns: true,
+            dnssec: true,
             timeout: Duration::from_secs(1),
         }
     }

@@ -16,12 +16,23 @@ pub mod code {
 
 /// Extended errors (RFC 8914 §4).
 pub mod extended {
+    pub const UNSUPPORTED_ALGORITHM: u16 = 1;
+    pub const UNSUPPORTED_DIGEST: u16 = 2;
     pub const STALE_ANSWER: u16 = 3;
-    pub const STALE_NXDOMAIN: u16 = 19;
+    pub const INDETERMINATE: u16 = 5;
+    pub const BOGUS: u16 = 6;
+    pub const SIGNATURE_EXPIRED: u16 = 7;
+    pub const SIGNATURE_EARLY: u16 = 8;
+    pub const DNSKEY_MISSING: u16 = 9;
+    pub const RRSIGS_MISSING: u16 = 10;
+    pub const NO_ZONE_KEY: u16 = 11;
+    pub const NSEC_MISSING: u16 = 12;
     pub const PROHIBITED: u16 = 18;
+    pub const STALE_NXDOMAIN: u16 = 19;
     pub const NOT_AUTHORITATIVE: u16 = 20;
     pub const NOT_SUPPORTED: u16 = 21;
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+    pub const UNSUPPORTED_ITERATIONS: u16 = 27;
 }
 
 /// What the asker is told beside the answer; only askers with EDNS are.

@@ -59,6 +59,8 @@ pub struct Request<'a> {
     pub opcode: u8,
     pub recursion_desired: bool,
     pub checking_disabled: bool,
+    /// The asker understands AD in the response (RFC 6840 section 5.7).
+    pub authentic_data: bool,
     pub question: Question<'a>,
     pub edns: Option<Edns<'a>>,
     /// Where the signature begins (TSIG, RFC 8945), in octets from the start.
@@ -188,6 +190,7 @@ impl<'a> Request<'a> {
             opcode,
             recursion_desired: flags & 0x0100 != 0,
             checking_disabled: flags & 0x0010 != 0,
+            authentic_data: flags & 0x0020 != 0,
             question,
             edns,
             tsig,

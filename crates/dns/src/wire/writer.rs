@@ -63,6 +63,8 @@ pub struct Writer<'b> {
     pub authoritative: bool,
     pub truncated: bool,
     pub recursion_available: bool,
+    /// All that is answered is secure (RFC 4035 section 3.2.3).
+    pub authentic: bool,
     /// The full response code (RFC 6891 section 6.1.3).
     pub rcode: u16,
     /// Why it is no better (RFC 8914); given if there is room.
@@ -92,6 +94,7 @@ impl<'b> Writer<'b> {
             authoritative: false,
             truncated: false,
             recursion_available: false,
+            authentic: false,
             rcode: 0,
         }
     }
@@ -142,6 +145,7 @@ impl<'b> Writer<'b> {
         self.target_count =
             self.targets.iter().take(self.target_count).take_while(|(_, at)| usize::from(*at) < end).count();
         (self.authoritative, self.truncated, self.rcode, self.extended_error) = (false, false, 0, None);
+        self.authentic = false;
         (self.case_bound, self.largest_set, self.written) = (false, 1, 0);
     }
 
@@ -394,6 +398,7 @@ impl<'b> Writer<'b> {
             | bit(self.truncated, 0x0200)
             | bit(request.recursion_desired, 0x0100)
             | bit(self.recursion_available, 0x0080)
+            | bit(self.authentic, 0x0020)
             // It means nothing in what is authoritative (RFC 4035 section 3.1.6).
             | bit(request.checking_disabled && !self.authoritative, 0x0010)
             | (self.rcode & 0xf);

@@ -103,6 +103,18 @@ pub(super) fn parse(
     read_file: ReadFile<'_>,
     take: &mut dyn FnMut(ParsedRecord),
 ) -> Vec<ZoneError> {
+    parse_after(None, text, file, origin, read_file, take)
+}
+
+/// The same, as it would be behind a record with this TTL.
+fn parse_after(
+    last_ttl: Option<u32>,
+    text: &[u8],
+    file: &Path,
+    origin: &Name,
+    read_file: ReadFile<'_>,
+    take: &mut dyn FnMut(ParsedRecord),
+) -> Vec<ZoneError> {
     let mut parser = Parser {
         take,
         errors: Vec::new(),
@@ -110,7 +122,7 @@ pub(super) fn parse(
         octets: text.len() as u64,
         generated: 0,
         default_ttl: None,
-        last_ttl: None,
+        last_ttl,
     };
     parser.file(text, file, origin.clone(), 0);
     parser.errors
@@ -119,7 +131,7 @@ pub(super) fn parse(
 /// Owner, type and data of a record.
 pub(crate) type PlainRecord = (Name, Rtype, Vec<u8>);
 
-/// The records of a file that is no zone (root hints).
+/// The records of a file that is no zone (root hints, trust anchors); they need no TTL.
 pub(crate) fn parse_records(
     text: &[u8],
     file: &Path,
@@ -127,7 +139,7 @@ pub(crate) fn parse_records(
     read_file: ReadFile<'_>,
 ) -> Result<Vec<PlainRecord>, ZoneErrors> {
     let mut records = Vec::new();
-    let errors = parse(text, file, origin, read_file, &mut |record| {
+    let errors = parse_after(Some(0), text, file, origin, read_file, &mut |record| {
         records.push((record.owner, record.rtype, record.rdata));
     });
     if errors.is_empty() { Ok(records) } else { Err(ZoneErrors(errors)) }

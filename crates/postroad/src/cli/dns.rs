@@ -37,6 +37,9 @@ enum What {
         /// Ask the servers even if the answer is cached
         #[arg(long)]
         refresh: bool,
+        /// Show what does not stand validation too
+        #[arg(long)]
+        unchecked: bool,
     },
     /// What the resolver remembers
     Cache(cache::Args),
@@ -60,8 +63,8 @@ pub async fn main(config: &Path, args: Args) -> Result<(), String> {
     }
     let channel = Services::load(config)?.channel(Role::Dns).await?;
     match args.what {
-        What::Query { name, kind, refresh } => {
-            let request = v1::ResolveRequest { name, r#type: kind, refresh };
+        What::Query { name, kind, refresh, unchecked: checking_disabled } => {
+            let request = v1::ResolveRequest { name, r#type: kind, refresh, checking_disabled };
             let reply = CacheClient::new(channel).resolve(request).await.map_err(said)?.into_inner();
             print!("{}", resolved(&reply));
             Ok(())
@@ -98,7 +101,12 @@ pub fn resolved(reply: &v1::ResolveReply) -> String {
         .steps
         .iter()
         .map(|step| {
-            let server = if step.server.is_empty() { "(cache)" } else { &step.server };
+            let server = match (step.server.as_str(), step.transport.as_str()) {
+                ("", "dnssec") => "(checked)",
+                ("", "zone") => "(own zone)",
+                ("", _) => "(cache)",
+                (server, _) => server,
+            };
             vec![
                 server.to_owned(),
                 step.transport.clone(),
@@ -119,7 +127,11 @@ pub fn resolved(reply: &v1::ResolveReply) -> String {
         out.push('\n');
     }
     let age = if reply.cached_s >= 0 { format!(", cached {} s ago", reply.cached_s) } else { String::new() };
-    out.push_str(&format!("{} in {:.1} ms{age}\n", reply.rcode, reply.duration_us as f64 / 1000.0));
+    if !reply.failure.is_empty() {
+        out.push_str(&format!("{}\n", reply.failure));
+    }
+    let (rcode, security) = (&reply.rcode, &reply.security);
+    out.push_str(&format!("{rcode}, {security}, in {:.1} ms{age}\n", reply.duration_us as f64 / 1000.0));
     out
 }
 

@@ -43,7 +43,7 @@ pub async fn make_accounts(plan: &Plan, domain: &DomainPlan) -> Result<(), Strin
 pub async fn show_resolution(plan: &Plan) -> Result<(), String> {
     let beta = plan.beta().name.clone();
     let channel = services(plan, plan.alpha())?.channel(Role::Dns).await?;
-    let request = v1::ResolveRequest { name: beta.clone(), r#type: "MX".into(), refresh: false };
+    let request = v1::ResolveRequest { name: beta.clone(), r#type: "MX".into(), ..Default::default() };
     let reply = CacheClient::new(channel)
         .resolve(request)
         .await

@@ -45,6 +45,8 @@ mod bits {
     pub const DNSSEC_OK: u8 = 8;
     /// The asker may have recursion.
     pub const RECURSION_ALLOWED: u8 = 16;
+    /// The asker understands AD.
+    pub const AUTHENTIC_DATA: u8 = 32;
 }
 
 /// How an answer may be kept.
@@ -167,6 +169,7 @@ impl Packets {
         }
         let mut bits = header[2] & bits::RECURSION_DESIRED
             | if header[3] & 0x10 != 0 { bits::CHECKING_DISABLED } else { 0 }
+            | if header[3] & 0x20 != 0 { bits::AUTHENTIC_DATA } else { 0 }
             | if recursion_allowed { bits::RECURSION_ALLOWED } else { 0 };
         let mut limit = DNS_UDP_OCTETS_PLAIN as u16;
         let opt = octets.get(end..)?;

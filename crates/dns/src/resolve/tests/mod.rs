@@ -1,6 +1,9 @@
 //! The resolver against a little internet that stands in memory: each address serves zones, or misbehaves.
 
+mod advisories;
 mod kept;
+mod sign;
+mod validated;
 
 use std::net::IpAddr;
 
@@ -41,10 +44,13 @@ impl std::fmt::Debug for Internet {
 }
 
 fn serve(zones: &Zones, ask: &Ask) -> Message {
-    let mut octets = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    let mut octets = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, ask.edns.into()];
     octets.extend_from_slice(ask.name.as_wire());
     octets.extend_from_slice(&ask.rtype.0.to_be_bytes());
     octets.extend_from_slice(&[0, 1]);
+    if ask.edns {
+        octets.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, if ask.dnssec { 0x80 } else { 0 }, 0, 0, 0]);
+    }
     let request = Request::parse(&octets).unwrap();
     let mut buffer = Vec::new();
     let mut writer = Writer::new(&mut buffer, &request, 65_535);
@@ -117,6 +123,13 @@ fn scene_with(own: Zones, rules: impl FnOnce(&mut Rules)) -> Scene {
 }
 
 fn scene_with_stale(own: Zones, stale: Duration, rules: impl FnOnce(&mut Rules)) -> Scene {
+    scene_from(own, stale, Anchors::default(), rules)
+}
+
+/// Seconds since 1970 at which scenes begin.
+const BEGINNING: u32 = 1_800_000_000;
+
+fn scene_from(own: Zones, stale: Duration, anchors: Anchors, rules: impl FnOnce(&mut Rules)) -> Scene {
     let internet = Arc::new(Internet::default());
     let hosts = [
         ([192, 0, 2, 1], Host::Serves(zones(&[(".", ROOT)]))),
@@ -127,7 +140,7 @@ fn scene_with_stale(own: Zones, stale: Duration, rules: impl FnOnce(&mut Rules))
         ([192, 0, 2, 7], Host::Serves(zones(&[("other.", OTHER)]))),
     ];
     internet.hosts.lock().unwrap().extend(hosts.map(|(address, host)| (IpAddr::from(address), host)));
-    let clock = FakeClock::new(std::time::SystemTime::UNIX_EPOCH);
+    let clock = FakeClock::new(std::time::UNIX_EPOCH + Duration::from_secs(BEGINNING.into()));
     let mut followed = Rules {
         port: 53,
         deny_servers: Vec::new(),
@@ -137,11 +150,13 @@ fn scene_with_stale(own: Zones, stale: Duration, rules: impl FnOnce(&mut Rules))
         ipv6: false,
         query_timeout: Duration::from_millis(1500),
         max_ttl: Duration::from_secs(86_400),
+        dnssec: !anchors.is_empty(),
     };
     rules(&mut followed);
     let resolver = Arc::new(Resolver::new(Parts {
         root: Arc::new(Delegation::root(&[IpAddr::from([192, 0, 2, 1])])),
         rules: followed,
+        anchors,
         cache_octets: 1 << 20,
         ttl_bounds: TtlBounds {
             min: Duration::ZERO,

@@ -43,11 +43,12 @@ pub async fn main(cache: &mut CacheClient<Channel>, args: Args) -> Result<(), St
             let mut rows = Vec::new();
             each(cache, name, |entry| {
                 let ttl = entry.ttl_left_s.to_string();
-                rows.push(vec![entry.name, entry.r#type, ttl, entry.kind, entry.records.join(" | ")]);
+                let records = entry.records.join(" | ");
+                rows.push(vec![entry.name, entry.r#type, ttl, entry.kind, entry.security, records]);
                 Ok(())
             })
             .await?;
-            print!("{}", table(&["NAME", "TYPE", "TTL", "KIND", "RECORDS"], &rows));
+            print!("{}", table(&["NAME", "TYPE", "TTL", "KIND", "SECURITY", "RECORDS"], &rows));
         }
         What::Flush { name } => {
             let reply = cache.flush_cache(v1::FlushCacheRequest { name }).await.map_err(said)?.into_inner();
@@ -99,12 +100,12 @@ async fn dump(
 
 /// Records as lines of a zone file; what is no record as a comment, so that the whole can be read as one.
 fn lines(entry: &v1::CacheEntry) -> String {
-    let v1::CacheEntry { name, r#type, records, kind, ttl_left_s } = entry;
+    let v1::CacheEntry { name, r#type, records, kind, ttl_left_s, security: _ } = entry;
     let owner = if name == "." { "." } else { &format!("{name}.") };
     let shown: Vec<String> = match kind.as_str() {
         "positive" => records.iter().map(|data| format!("{owner} {ttl_left_s} IN {type} {data}\n")).collect(),
-        "delegation" => {
-            records.iter().map(|line| format!("; {owner} {ttl_left_s} delegation: {line}\n")).collect()
+        "delegation" | "trust" => {
+            records.iter().map(|line| format!("; {owner} {ttl_left_s} {kind}: {line}\n")).collect()
         }
         _ => {
             let why = records.first().map(|why| format!(": {why}")).unwrap_or_default();
@@ -129,6 +130,7 @@ mod tests {
             records: records.iter().map(|record| (*record).to_owned()).collect(),
             kind: kind.into(),
             ttl_left_s: 7,
+            security: String::new(),
         };
         let found = lines(&entry("positive", "A", &["192.0.2.1", "192.0.2.2"]));
         assert_eq!(found, "a.test. 7 IN A 192.0.2.1\na.test. 7 IN A 192.0.2.2\n");

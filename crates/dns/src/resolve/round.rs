@@ -1,0 +1,99 @@
+//! The attempt to get an answer from the servers of one zone: who they are, which address is the best to ask next.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Delegation;
+use super::cache::Entry;
+use super::delegation::address;
+use super::iterate::Context;
+use crate::wire::{Name, Rtype};
+
+/// Questions that one address is asked in one round.
+pub(super) const TRIES_MAX: u32 = 2;
+
+#[derive(Debug)]
+pub(super) struct Address {
+    pub ip: IpAddr,
+    pub tries: u32,
+}
+
+/// A name server of the zone that is being asked.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub name: Name,
+    pub addresses: Vec<Address>,
+    /// Address types that need not be looked up any more.
+    pub looked_up: Vec<Rtype>,
+}
+
+/// The attempt to get an answer from one zone's servers.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub delegation: Arc<Delegation>,
+    pub candidates: Vec<Candidate>,
+    pub asks: usize,
+    pub glueless: usize,
+    pub last_problem: String,
+}
+
+impl Candidate {
+    pub fn add(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        for ip in addresses {
+            if !self.addresses.iter().any(|address| address.ip == ip) {
+                self.addresses.push(Address { ip, tries: 0 });
+            }
+        }
+    }
+}
+
+impl Round {
+    pub fn new(delegation: &Arc<Delegation>, context: Context<'_>) -> Self {
+        let mut candidates = Vec::with_capacity(delegation.servers.len());
+        for server in &delegation.servers {
+            let mut candidate =
+                Candidate { name: server.name.clone(), addresses: Vec::new(), looked_up: Vec::new() };
+            candidate.add(server.addresses.iter().copied());
+            for rtype in [Rtype::A, Rtype::AAAA] {
+                let hit = context.cache.unchecked_answer(&server.name, rtype, context.now);
+                match hit.map(|hit| hit.entry) {
+                    Some(Entry::Positive(rrset)) if rrset.rtype == rtype => {
+                        candidate.add(rrset.iter().filter_map(address));
+                    }
+                    Some(Entry::NoData(..) | Entry::NxDomain(_)) => candidate.looked_up.push(rtype),
+                    _ => {}
+                }
+            }
+            if !context.rules.ipv6 {
+                candidate.looked_up.push(Rtype::AAAA);
+            }
+            candidates.push(candidate);
+        }
+        let last_problem = "none has a known address that serves it".to_owned();
+        Self { delegation: delegation.clone(), candidates, asks: 0, glueless: 0, last_problem }
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> &Name {
+        &self.delegation.zone
+    }
+
+    pub fn address(&mut self, ip: IpAddr) -> Option<&mut Address> {
+        self.candidates
+            .iter_mut()
+            .flat_map(|candidate| &mut candidate.addresses)
+            .find(|address| address.ip == ip)
+    }
+
+    /// The address to ask next, and whether it is one that did not answer lately.
+    pub fn best(&self, context: Context<'_>) -> Option<(IpAddr, bool)> {
+        let addresses = self.candidates.iter().flat_map(|candidate| &candidate.addresses);
+        let usable =
+            addresses.filter(|address| address.tries < TRIES_MAX && context.rules.allows(address.ip));
+        let ranked = usable.filter_map(|address| {
+            let rank = context.servers.rank(address.ip, self.zone(), rand::random(), context.now)?;
+            Some(((rank.down, address.tries, rank), address.ip))
+        });
+        ranked.min().map(|((down, ..), ip)| (ip, down))
+    }
+}
