@@ -279,6 +279,8 @@ pub const DNS_SIGNATURE_INCEPTION_S: u64 = 3600;
 pub const DNS_SIGNATURES_TOGETHER_S_MAX: u64 = 3600;
 /// What is due for a signed zone is looked at least so often, as clocks may be set, in seconds.
 pub const DNS_SIGNING_LOOK_SECONDS_MAX: u64 = 3600;
+/// Zones that are signed at a time; each takes all cores.
+pub const DNS_SIGNING_AT_ONCE_MAX: usize = 2;
 /// A zone that could not be signed is tried again after so many seconds.
 pub const DNS_SIGNING_RETRY_SECONDS: u64 = 60;
 /// A server of a parent is waited for so many seconds.
