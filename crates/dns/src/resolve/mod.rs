@@ -16,6 +16,7 @@ mod rename;
 mod reply;
 mod round;
 mod rules;
+pub mod secure;
 pub mod security;
 pub mod servers;
 pub mod special;

@@ -1,4 +1,5 @@
-//! A table of packets: four places for each hash, of which a new packet takes one in turn.
+//! A table of packets: four places for each hash, of which a new packet takes one in turn. It begins small, and doubles
+//! until it has its full size when a packet finds no free place; what it held then comes again.
 
 use super::{HEADER_OCTETS, Keep, Probe};
 use crate::wire::TTL_PLACES_MAX;
@@ -43,12 +44,21 @@ pub(super) struct Table {
     slots: Box<[Slot]>,
     /// Which of its places a new answer takes, in turn.
     victim: usize,
+    slots_max: usize,
 }
 
+/// Slots of a table that was never full.
+const SLOTS_FIRST: usize = 1 << 10;
+
 impl Table {
-    /// `slots` must be a power of two.
-    pub(super) fn new(slots: usize) -> Self {
-        Table { tags: vec![0; slots].into(), slots: (0..slots).map(|_| Slot::default()).collect(), victim: 0 }
+    /// `slots_max` must be a power of two.
+    pub(super) fn new(slots_max: usize) -> Self {
+        Table::of(SLOTS_FIRST.min(slots_max), slots_max)
+    }
+
+    fn of(slots: usize, slots_max: usize) -> Self {
+        let tags = vec![0; slots].into();
+        Table { tags, slots: (0..slots).map(|_| Slot::default()).collect(), victim: 0, slots_max }
     }
 
     pub(super) fn clear(&mut self) {
@@ -132,12 +142,17 @@ impl Table {
     }
 
     pub(super) fn keep(&mut self, probe: &Probe, response: &[u8], now: u32, keep: Keep) {
-        let first = self.places(probe.hash);
+        let mut first = self.places(probe.hash);
         let question = HEADER_OCTETS..HEADER_OCTETS + usize::from(probe.question);
         let Some(asked) = response.get(question) else { return };
         let known = self.position(probe, asked);
         let is_free = |at: &usize| self.slots.get(*at).is_some_and(|slot| slot.len() == 0);
-        let free = known.or_else(|| (first..first + WAYS).find(is_free));
+        let mut free = known.or_else(|| (first..first + WAYS).find(is_free));
+        if free.is_none() && self.slots.len() < self.slots_max {
+            *self = Table::of(self.slots.len() * 2, self.slots_max);
+            first = self.places(probe.hash);
+            free = Some(first);
+        }
         self.victim = self.victim.wrapping_add(1);
         let at = free.unwrap_or(first + self.victim % WAYS);
         let Some(slot) = self.slots.get_mut(at) else { return };
