@@ -75,6 +75,8 @@ fn files(config: &Config, document: &mut Document<'_>) {
     file(&["rpc", "cert_file"], config.rpc.cert_file.as_deref());
     file(&["rpc", "key_file"], config.rpc.key_file.as_deref());
     file(&["dns", "recursion", "root_hints"], config.dns.recursion.root_hints.as_deref());
+    let anchors = config.dns.recursion.trust_anchors_file.as_deref();
+    file(&["dns", "recursion", "trust_anchors_file"], anchors);
     for (index, rule) in config.mta.transport.iter().enumerate() {
         let path = ["mta", "transport", &index.to_string(), "password_file"];
         file(&path, rule.password_file.as_deref());

@@ -146,6 +146,7 @@ impl Config {
             &mut rpc.key_file,
             &mut dns.query_log,
             &mut dns.recursion.root_hints,
+            &mut dns.recursion.trust_anchors_file,
             &mut dns.key_dir,
             &mut mta.spool_dir,
             &mut mda.mailbox_dir,
