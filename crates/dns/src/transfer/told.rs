@@ -34,9 +34,12 @@ pub struct Knows {
     pub at: SystemTime,
 }
 
+/// A zone by its key, and a server that is told of it.
+type Place = (Box<[u8]>, SocketAddr);
+
 /// The last outcome for each zone and server.
 #[derive(Debug, Clone, Default)]
-pub struct ToldServers(Arc<Mutex<BTreeMap<(Box<[u8]>, SocketAddr), Option<Knows>>>>);
+pub struct ToldServers(Arc<Mutex<BTreeMap<Place, Option<Knows>>>>);
 
 impl ToldServers {
     /// A server that will be told.

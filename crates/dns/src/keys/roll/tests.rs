@@ -255,17 +255,12 @@ fn a_new_zone_asks_for_its_ds_when_every_cache_knows_that_it_is_signed() {
 #[test]
 fn each_roll_keeps_the_zone_valid_for_every_cache() {
     for single_key in [true, false] {
-        let roles: &[Option<Role>] = if single_key {
-            &[None, Some(Role::Ksk), Some(Role::Zsk)]
-        } else {
-            &[None, Some(Role::Ksk), Some(Role::Zsk)]
-        };
-        for role in roles {
+        for role in [None, Some(Role::Ksk), Some(Role::Zsk)] {
             let mut world = World::new(Policy { single_key, ..policy() });
             world.run(3 * DAY);
             let before = world.tags();
-            world.roll(*role);
-            assert_eq!(roll(&mut world.keys, *role, world.now), Err(RollError::UnderWay));
+            world.roll(role);
+            assert_eq!(roll(&mut world.keys, role, world.now), Err(RollError::UnderWay));
             world.run(10 * DAY);
             let after = world.tags();
             assert_eq!(after.len(), before.len(), "{world:?}");
