@@ -76,8 +76,9 @@ impl World {
             now: 1_000_000,
             next_tag: 1,
             records: vec![(Tags::new(), 0); RECORDS],
-            zone: (0..RECORDS).map(|_| Served(Vec::new())).collect(),
-            key_sets: Served(Vec::new()),
+            // Until then it was served without signatures.
+            zone: (0..RECORDS).map(|_| Served(vec![(0, Tags::new())])).collect(),
+            key_sets: Served(vec![(0, KeySet { keys: Tags::new(), signed_by: BTreeSet::new() })]),
             ds: Served(vec![(0, Tags::new())]),
             parent_delay: 5000,
             parent_wants: Vec::new(),
