@@ -5,17 +5,20 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use common::{SOON, Stage, ask, loopback};
 use postroad_config::{Config, Dns as DnsConfig, Zone};
 use postroad_dns::Dns;
-use postroad_dns::dnssec::{Dnskey, Rrsig, verify};
+use postroad_dns::dnssec::{Dnskey, Ds, Rrsig, ds_rdata, verify};
+use postroad_dns::keys::{Policy, words};
+use postroad_dns::signing::parent::{DsSet, ParentError};
+use postroad_dns::signing::{AskParent, Keeper, Settings, Signer};
 use postroad_dns::transfer::incoming::Brought;
 use postroad_dns::transfer::{Have, Peer};
 use postroad_dns::wire::{Name, OPCODE_UPDATE, Record, Rtype, question_only};
-use postroad_dns::zone::{Update, Zone as Served, save_zone};
+use postroad_dns::zone::{Hosted, Update, Zone as Served, ZoneSource, save_zone};
 use postroad_rpc::v1::zones_client::ZonesClient;
 use postroad_rpc::v1::{ConfirmDsRequest, ListKeysRequest, RollKeysRequest, ShowStatusRequest};
 use postroad_service::node::operator_channel;
@@ -252,6 +255,82 @@ async fn a_zone_that_comes_is_signed_and_one_that_comes_signed_is_left_alone() {
     let fourth =
         stage.start(&DnsConfig { key_dir: Some(stage.folder.path().join("third")), ..config }).unwrap();
     assert_eq!(served(&fourth).records(), signed.records());
+}
+
+/// A parent that has what a test says, or cannot be asked.
+#[derive(Debug, Default)]
+struct Parent(Mutex<Option<Vec<DsSet>>>);
+
+impl Parent {
+    fn has(&self, sets: Option<Vec<DsSet>>) {
+        *self.0.lock().unwrap() = sets;
+    }
+}
+
+#[async_trait::async_trait]
+impl AskParent for Parent {
+    async fn ds(&self, _: &Name) -> Result<Vec<DsSet>, ParentError> {
+        self.0.lock().unwrap().clone().ok_or(ParentError::Timeout(loopback(9, 53)))
+    }
+}
+
+#[tokio::test]
+async fn a_key_stays_until_all_servers_of_the_parent_have_dropped_its_ds() {
+    let stage = Stage::new();
+    let clock: Arc<dyn postroad_service::Clock> = Arc::new(stage.clock.clone());
+    let folder = stage.folder.path().join("keys");
+    let settings = Settings { zone: apex(), policy: Policy::default(), folder: folder.clone() };
+    let signer = Arc::new(Signer::open(settings, Arc::clone(&clock)).unwrap());
+    let file = stage.zone("alpha.test", &text(1, "a A 192.0.2.2")).file;
+    let source = ZoneSource { origin: apex(), file, secondary: false };
+    let hosted = Arc::new(Hosted::load_signing(vec![source], vec![Arc::clone(&signer)]).unwrap());
+    let parent = Arc::new(Parent::default());
+    let keeper = Keeper {
+        signer: Arc::clone(&signer),
+        hosted: Arc::clone(&hosted),
+        parent: Some(Arc::clone(&parent) as Arc<dyn AskParent>),
+        ask_every: Duration::from_secs(300),
+        clock,
+        permits: Arc::new(tokio::sync::Semaphore::new(1)),
+    };
+    stage.drain.spawn(keeper.run(stage.drain.clone()));
+    let states =
+        || -> Vec<&'static str> { signer.status().keys.iter().map(|key| words::state(&key.state)).collect() };
+    // Hour by hour, as signatures, too, are made anew meanwhile.
+    let days = async |days: u32| {
+        for _ in 0..24 * days {
+            pass(&stage.clock, DAY / 24).await;
+        }
+        // What the last hour has brought.
+        pass(&stage.clock, Duration::ZERO).await;
+        check(&hosted.zones().load().get(&apex()).cloned().unwrap(), &stage.clock);
+        states()
+    };
+    let ds = |at: usize| (3600, ds_rdata(&apex(), &signer.status().keys[at].dnskey, Ds::SHA256).unwrap());
+
+    assert_eq!(days(1).await, ["ready"], "the parent cannot be asked");
+    parent.has(Some(vec![vec![ds(0)], vec![]]));
+    assert_eq!(days(1).await, ["ready"], "one of its servers has nothing");
+    parent.has(Some(vec![vec![ds(0)], vec![ds(0)]]));
+    assert_eq!(days(1).await, ["active"]);
+
+    signer.roll(None, None).unwrap();
+    assert_eq!(days(30).await, ["retired", "ready"]);
+    let cds = || -> Vec<Vec<u8>> {
+        let zone = hosted.zones().load().get(&apex()).cloned().unwrap();
+        zone.apex_node().unwrap().rrset(Rtype::CDS).unwrap().iter().map(<[u8]>::to_vec).collect()
+    };
+    assert_eq!(cds(), [ds(1).1]);
+    parent.has(Some(vec![vec![ds(1)], vec![ds(0), ds(1)]]));
+    assert_eq!(days(2).await, ["retired", "active"], "one of its servers has the old one still");
+    parent.has(None);
+    assert_eq!(days(2).await, ["retired", "active"]);
+    let files = || std::fs::read_dir(folder.join("alpha.test")).unwrap().count();
+    assert_eq!(files(), 4);
+    parent.has(Some(vec![vec![ds(1)], vec![ds(1)]]));
+    assert_eq!(days(2).await, ["active"]);
+    assert_eq!(files(), 3, "the old private key is deleted");
+    assert_eq!(cds(), [ds(0).1]);
 }
 
 #[test]

@@ -214,6 +214,10 @@ pub const DNS_SERVERS_PER_ZONE_MAX: usize = 16;
 pub const DNS_ADDRESSES_PER_SERVER_MAX: usize = 8;
 /// How deep look-ups of name servers' addresses may nest.
 pub const DNS_LOOKUP_DEPTH_MAX: usize = 6;
+/// Questions about parts of a name before the whole name is asked for, and how many of them show one label more each:
+/// RFC 9156 §2.3.
+pub const DNS_MINIMISE_QUESTIONS_MAX: usize = 10;
+pub const DNS_MINIMISE_ONE_LABEL_MAX: usize = 4;
 /// Referrals followed for one name.
 pub const DNS_REFERRALS_MAX: usize = 32;
 /// Datagrams that are not the answer, before the question is asked again over TCP (RFC 5452 §9.2).
@@ -275,6 +279,8 @@ pub const DNS_SIGNATURE_INCEPTION_S: u64 = 3600;
 pub const DNS_SIGNATURES_TOGETHER_S_MAX: u64 = 3600;
 /// What is due for a signed zone is looked at least so often, as clocks may be set, in seconds.
 pub const DNS_SIGNING_LOOK_SECONDS_MAX: u64 = 3600;
+/// Zones that are signed at a time; each takes all cores.
+pub const DNS_SIGNING_AT_ONCE_MAX: usize = 2;
 /// A zone that could not be signed is tried again after so many seconds.
 pub const DNS_SIGNING_RETRY_SECONDS: u64 = 60;
 /// A server of a parent is waited for so many seconds.

@@ -9,9 +9,10 @@ use tonic::Status;
 
 use super::{invalid, without_dot};
 use crate::dnssec::{Algorithm, Ds, PrivateKey, ds_rdata};
+use crate::keys::roll::Event;
 use crate::keys::state::asked_of_parent;
 use crate::keys::{KeyState, Role, words};
-use crate::signing::{Shown, Signer, SignerError};
+use crate::signing::{Shown, Signer, SignerError, Status as SigningStatus};
 use crate::transfer::told::ToldServers;
 use crate::wire::{Name, Rtype, display_rdata};
 use crate::zone::{Hosted, Zone};
@@ -111,23 +112,27 @@ fn micros(seconds: u64) -> i64 {
     i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
 }
 
+/// What comes next for a zone, and when; what is waited for without a time is told, too.
+fn next(status: &SigningStatus) -> (String, Option<u64>) {
+    let words = |event: &Event| {
+        let key = status.keys.iter().find(|key| key.state.tag == event.tag);
+        key.map(|key| format!("key {}: {}", event.tag, words::awaited(&key.state, event))).unwrap_or_default()
+    };
+    let timed = status.events.iter().filter(|event| event.at.is_some()).min_by_key(|event| event.at);
+    let (first, at) = match (timed, status.due) {
+        (Some(event), due) if due.is_none_or(|due| event.at <= Some(due)) => (words(event), event.at),
+        (_, due) => (due.map(|_| "signatures are made anew".to_owned()).unwrap_or_default(), due),
+    };
+    let open = status.events.iter().filter(|event| event.at.is_none()).map(words);
+    (std::iter::once(first).chain(open).collect::<Vec<_>>().join("; "), at)
+}
+
 pub(super) fn zone_status(hosted: &Hosted, zone: &Zone, told: &ToldServers) -> ZoneStatus {
     let origin = zone.apex();
     let status = hosted.signer(origin).map(|signer| signer.status());
     let below = hosted.below(origin);
-    let events = status.iter().flat_map(|status| status.events.iter());
-    let first = events.min_by_key(|event| event.at.unwrap_or(u64::MAX));
+    let (next, at) = status.as_ref().map_or((String::new(), None), |status| next(status));
     let due = status.as_ref().and_then(|status| status.due);
-    let key = first.and_then(|event| {
-        let key = status.as_ref()?.keys.iter().find(|key| key.state.tag == event.tag)?;
-        Some((format!("key {}: {}", event.tag, words::awaited(&key.state, event)), event.at))
-    });
-    let (next, at) = match (key, due) {
-        (Some((words, Some(at))), due) if due.is_none_or(|due| at <= due) => (words, Some(at)),
-        (_, Some(due)) => ("signatures are made anew".to_owned(), Some(due)),
-        (Some((words, at)), None) => (words, at),
-        (None, None) => (String::new(), None),
-    };
     ZoneStatus {
         origin: without_dot(origin),
         serial: zone.serial(),

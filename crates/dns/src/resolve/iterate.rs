@@ -26,10 +26,14 @@ use postroad_types::limits::{
     DNS_LOOKUP_DEPTH_MAX, DNS_REFERRALS_MAX, DNS_TRUST_DEPTH_MAX, DNS_TRUST_QUESTIONS_PER_REPLY_MAX,
 };
 
+use super::Delegation;
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
 use super::evidence::{Proven, Sections};
 use super::goal::{Goal, Parked, Purpose, plain};
+use super::known::{Known, known, start};
+use super::minimise::Uncut;
+use super::rename::{Renamed, is_made};
 use super::reply::{self, Owned, Reply};
 use super::round::{Candidate, Round, TRIES_MAX};
 pub use super::rules::Rules;
@@ -38,7 +42,6 @@ use super::servers::Servers;
 use super::steps::{Answer, Held, Source, Step, describe, describe_hit};
 use super::upstream::{Ask, AskError};
 use super::validate::{Anchors, Need, Question, Stop, Validator, Verdict};
-use super::{Delegation, local};
 use crate::serve::rcode;
 use crate::wire::options::extended;
 use crate::wire::{Name, Rtype};
@@ -49,6 +52,7 @@ use crate::zone::Zones;
 pub struct Context<'a> {
     pub cache: &'a Cache,
     pub servers: &'a Servers,
+    pub uncut: &'a Uncut,
     pub zones: &'a Zones,
     /// Names that are answered here though they are nobody's.
     pub special: &'a Zones,
@@ -164,6 +168,7 @@ impl Iteration {
                     let outcome = match &known {
                         Known::Reply(reply) => describe(reply),
                         Known::Hit(hit) => describe_hit(hit),
+                        Known::Renamed(renamed) => format!("alias to {}", renamed.target),
                     };
                     let step =
                         Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
@@ -174,6 +179,7 @@ impl Iteration {
                             self.take_reply(reply, verdict, context, false)
                         }
                         Known::Hit(hit) => self.take_hit(hit),
+                        Known::Renamed(renamed) => self.take_renamed(renamed),
                     };
                     if let Some(done) = finish.and_then(|finish| self.finish(finish)) {
                         return Action::Done(done);
@@ -198,11 +204,13 @@ impl Iteration {
             let Some(round) = &mut goal.round else { continue };
             if let Some((ip, _)) = best {
                 let tries = round.address(ip).map_or(0, |address| address.tries);
-                round.asks += 1;
+                let ancestor = round.shown.next(&goal.name, context.uncut, context.now);
+                round.asks += usize::from(ancestor.is_none());
+                let rtype = if ancestor.is_some() { Rtype::A } else { goal.rtype };
                 let ask = Ask {
                     server: SocketAddr::new(ip, context.rules.port),
-                    name: goal.name.clone(),
-                    rtype: goal.rtype,
+                    name: ancestor.unwrap_or_else(|| goal.name.clone()),
+                    rtype,
                     tcp: false,
                     edns: context.servers.takes_edns(ip, context.now),
                     dnssec: context.rules.dnssec,
@@ -263,8 +271,10 @@ impl Iteration {
         context: Context<'_>,
     ) -> Option<Answer> {
         let ask = self.pending.take()?;
-        let goal = self.goals.last()?;
-        let zone = goal.round.as_ref()?.zone().clone();
+        let goal = self.goals.last_mut()?;
+        let part = ask.name.label_count() < goal.name.label_count();
+        let round = goal.round.as_mut()?;
+        let zone = round.zone().clone();
         let ip = ask.server.ip();
         let reply = outcome.map(|message| {
             context.servers.answered(ip, took);
@@ -278,6 +288,9 @@ impl Iteration {
         };
         let (name, rtype) = (ask.name.clone(), ask.rtype);
         self.steps.push(Step { source, zone: zone.clone(), name, rtype, outcome: described.clone(), took });
+        if part && !is_told_of_part(&reply, &ask) {
+            round.shown.show_all();
+        }
         match reply {
             Err(AskError::Suspicious) if !ask.tcp => {
                 self.again = Some(Ask { tcp: true, timeout: context.rules.query_timeout, ..ask });
@@ -296,6 +309,14 @@ impl Iteration {
             }
             Ok((Reply::NotUnderstood(_), _)) if ask.edns => {
                 self.again = Some(Ask { edns: false, ..ask });
+                None
+            }
+            // The next question is for more of the name, or for all of it.
+            Ok((reply, _)) if part && !matches!(reply, Reply::Referral(_)) => {
+                if matches!(reply, Reply::Answer(_) | Reply::NoData(..)) {
+                    round.shown.passed(&ask.name);
+                    context.uncut.put(ask.name, context.now);
+                }
                 None
             }
             Ok((Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_), _)) => {
@@ -417,12 +438,14 @@ impl Iteration {
         let Verdict { sets, missing, trust, .. } = verdict;
         let missing = missing.unwrap_or_else(|| Proven::not(Security::Indeterminate));
         let take = |goal: &mut Goal, records: Vec<Owned>| {
-            for ((owner, rrset), proven) in records.into_iter().zip(sets) {
-                let ttl = rrset.ttl.min(max_ttl);
-                if kept {
-                    context.cache.put_positive(&owner, rrset.clone(), proven.clone(), context.now);
+            let mut before = None;
+            for (owned, proven) in records.into_iter().zip(sets) {
+                let ttl = owned.1.ttl.min(max_ttl);
+                if kept && !is_made(before.as_ref(), &owned) {
+                    context.cache.put_positive(&owned.0, owned.1.clone(), proven.clone(), context.now);
                 }
-                goal.records.push(Held::fetched((owner, rrset), ttl, &proven));
+                goal.records.push(Held::fetched(owned.clone(), ttl, &proven));
+                before = Some(owned);
             }
         };
         if let Some((name, trust, ttl)) = trust.filter(|_| kept) {
@@ -477,7 +500,7 @@ impl Iteration {
                 let target = (rrset.rtype == Rtype::CNAME && goal.rtype != Rtype::CNAME)
                     .then(|| Name::from_wire(rrset.first()).ok())
                     .flatten();
-                goal.records.extend(Held::all_cached((goal.name.clone(), rrset.clone()), &hit));
+                goal.records.push(Held::cached((goal.name.clone(), rrset.clone()), &hit));
                 match target {
                     Some(target) => goal.rename(target).err().map(Finish::Failed),
                     None => Some(Finish::Records),
@@ -488,6 +511,16 @@ impl Iteration {
             Entry::Failure(_, _, failure) => Some(Finish::Failed(failure.clone())),
             Entry::Delegation(_) | Entry::Trust(_) => None,
         }
+    }
+
+    /// Uses a DNAME that the cache holds.
+    fn take_renamed(&mut self, renamed: Renamed) -> Option<Finish> {
+        let goal = self.goals.last_mut()?;
+        goal.records.extend(renamed.held(&goal.name));
+        if goal.rtype == Rtype::CNAME {
+            return Some(Finish::Records);
+        }
+        goal.rename(renamed.target).err().map(Finish::Failed)
     }
 
     /// Ends the goal on top: hands what it found to the one below, or is the end of all.
@@ -526,43 +559,15 @@ impl Iteration {
     }
 }
 
-enum Known {
-    Reply(Reply),
-    Hit(Hit),
-}
-
-/// What our own zones or the cache know about a goal.
-fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source, Known)> {
-    if let Some(reply) = local::look_up(context.zones, &goal.name, goal.rtype) {
-        return match reply {
-            // A deeper delegation may be known.
-            Reply::Referral(_) if fresh == Freshness::Known => {
-                cached(goal, context).or(Some((Source::Zone, Known::Reply(reply))))
-            }
-            reply => Some((Source::Zone, Known::Reply(reply))),
-        };
+/// Whether a server that was asked for a part of the name said what the next question depends on, or shall be asked for
+/// that part in another way.
+fn is_told_of_part(reply: &Result<(Reply, Sections), AskError>, ask: &Ask) -> bool {
+    match reply {
+        Ok((Reply::Referral(_) | Reply::Answer(_) | Reply::NoData(..), _)) => true,
+        Ok((Reply::Truncated, _)) | Err(AskError::Suspicious) => !ask.tcp,
+        Ok((Reply::NotUnderstood(_), _)) => ask.edns,
+        _ => false,
     }
-    if let Some(reply) = local::look_up(context.special, &goal.name, goal.rtype) {
-        return Some((Source::Zone, Known::Reply(reply)));
-    }
-    if fresh == Freshness::Known { cached(goal, context) } else { None }
-}
-
-fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
-    let hit = match goal.purpose {
-        Purpose::Address => context.cache.unchecked_answer(&goal.name, goal.rtype, context.now),
-        Purpose::Answer | Purpose::Trust => context.cache.answer(&goal.name, goal.rtype, context.now),
-    };
-    hit.map(|hit| (Source::Cache, Known::Hit(hit)))
-}
-
-/// The delegation that a goal starts at. DS records are the upper side's of a zone cut (RFC 4035 section 3.1.4.1).
-fn start(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Arc<Delegation> {
-    let from = if goal.rtype == Rtype::DS { goal.name.parent() } else { Some(goal.name.clone()) };
-    let cached = from
-        .filter(|_| fresh != Freshness::FromTheRoot)
-        .and_then(|name| context.cache.delegation(&name, context.now));
-    cached.unwrap_or_else(|| context.root.clone())
 }
 
 fn alias_target((_, rrset): &Owned) -> Option<Name> {

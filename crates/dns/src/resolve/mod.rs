@@ -9,7 +9,10 @@ mod delegation;
 pub mod evidence;
 mod goal;
 pub mod iterate;
+mod known;
 mod local;
+mod minimise;
+mod rename;
 mod reply;
 mod round;
 mod rules;
@@ -30,6 +33,7 @@ use arc_swap::ArcSwap;
 pub use delegation::{Delegation, NameServer};
 use metrics::{counter, gauge, histogram};
 use postroad_service::Clock;
+use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 pub use steps::{Answer, Explained, Held, Source, Step};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{error::Elapsed, timeout};
@@ -41,6 +45,7 @@ use crate::zone::Zones;
 use cache::{Cache, Entry, TtlBounds};
 use evidence::Proven;
 use iterate::{Action, Checking, Context, Freshness, Iteration, Rules};
+use minimise::Uncut;
 use security::{Failure, Security};
 use servers::Servers;
 use upstream::Upstream;
@@ -92,6 +97,7 @@ pub struct Resolver {
     cache: Cache,
     flushes: AtomicU64,
     servers: Servers,
+    uncut: Uncut,
     flights: Mutex<HashMap<Question, Flight>>,
     permits: Arc<Semaphore>,
     concurrency_max: usize,
@@ -111,6 +117,7 @@ impl Resolver {
             cache: Cache::new(parts.cache_octets, parts.ttl_bounds),
             flushes: AtomicU64::new(0),
             servers: Servers::default(),
+            uncut: Uncut::default(),
             flights: Mutex::default(),
             permits: Arc::new(Semaphore::new(parts.concurrency_max)),
             concurrency_max: parts.concurrency_max,
@@ -137,20 +144,28 @@ impl Resolver {
         let (mut records, mut over) = (Vec::new(), false);
         let mut name = name.clone();
         let answer = loop {
-            let hit = match self.cache.answer(&name, rtype, now) {
-                Some(hit) => hit,
-                None if stale => {
-                    over = true;
-                    self.cache.stale(&name, rtype, now)?
+            let hit = self.cache.answer(&name, rtype, now).or_else(|| {
+                over |= stale;
+                if stale { self.cache.stale(&name, rtype, now) } else { None }
+            });
+            let Some(hit) = hit else {
+                let renamed = rename::renamed(&self.cache, &name, now, stale)?;
+                if records.len() > DNS_ALIAS_STEPS_MAX {
+                    return None;
                 }
-                None => return None,
+                records.extend(renamed.held(&name));
+                if rtype == Rtype::CNAME {
+                    break Answer::positive(records);
+                }
+                name = renamed.target;
+                continue;
             };
             let held = |owned: &reply::Owned| Held::cached(owned.clone(), &hit);
             match &hit.entry {
                 Entry::Positive(rrset) => {
                     let alias = rrset.rtype == Rtype::CNAME && rtype != Rtype::CNAME;
                     let target = if alias { Some(Name::from_wire(rrset.first()).ok()?) } else { None };
-                    records.extend(Held::all_cached((name, rrset.clone()), &hit));
+                    records.push(Held::cached((name, rrset.clone()), &hit));
                     match target {
                         // A circle is found by the iteration, which counts.
                         Some(target) if records.iter().all(|held: &Held| held.owner != target) => {
@@ -335,6 +350,7 @@ impl Resolver {
         Context {
             cache: &self.cache,
             servers: &self.servers,
+            uncut: &self.uncut,
             zones,
             special: &self.special,
             root: &self.root,
@@ -365,6 +381,7 @@ impl Resolver {
     pub fn flush(&self, name: &Name) -> u64 {
         if name.is_root() {
             self.servers.forget();
+            self.uncut.forget();
         }
         let entries = self.cache.flush(name);
         // Afterwards: what was made of the cache before is old by then.

@@ -1,4 +1,4 @@
-//! The attempt to get an answer from the servers of one zone: who they are, which address is the best to ask next.
+//! The attempt to get an answer from one zone's servers: who they are, which was asked how often, whom to ask next.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use super::Delegation;
 use super::cache::Entry;
 use super::delegation::address;
 use super::iterate::Context;
+use super::minimise::Shown;
 use crate::wire::{Name, Rtype};
 
 /// Questions that one address is asked in one round.
@@ -32,6 +33,7 @@ pub(super) struct Candidate {
 pub(super) struct Round {
     pub delegation: Arc<Delegation>,
     pub candidates: Vec<Candidate>,
+    pub shown: Shown,
     pub asks: usize,
     pub glueless: usize,
     pub last_problem: String,
@@ -70,7 +72,8 @@ impl Round {
             candidates.push(candidate);
         }
         let last_problem = "none has a known address that serves it".to_owned();
-        Self { delegation: delegation.clone(), candidates, asks: 0, glueless: 0, last_problem }
+        let shown = Shown::new(&delegation.zone);
+        Self { delegation: delegation.clone(), candidates, shown, asks: 0, glueless: 0, last_problem }
     }
 
     /// The zone.
@@ -85,15 +88,15 @@ impl Round {
             .find(|address| address.ip == ip)
     }
 
-    /// The address to ask next, and whether it is one that did not answer lately.
+    /// The address to ask next, and whether it is one that did not answer lately, or not for this zone.
     pub fn best(&self, context: Context<'_>) -> Option<(IpAddr, bool)> {
         let addresses = self.candidates.iter().flat_map(|candidate| &candidate.addresses);
         let usable =
             addresses.filter(|address| address.tries < TRIES_MAX && context.rules.allows(address.ip));
-        let ranked = usable.filter_map(|address| {
-            let rank = context.servers.rank(address.ip, self.zone(), rand::random(), context.now)?;
-            Some(((rank.down, address.tries, rank), address.ip))
+        let ranked = usable.map(|address| {
+            let rank = context.servers.rank(address.ip, self.zone(), rand::random(), context.now);
+            ((rank.is_last(), address.tries, rank), address.ip)
         });
-        ranked.min().map(|((down, ..), ip)| (ip, down))
+        ranked.min().map(|((last, ..), ip)| (ip, last))
     }
 }

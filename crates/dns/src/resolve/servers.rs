@@ -72,8 +72,16 @@ impl Memory {
 /// How much a server is worth asking; less is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
-    pub(super) down: bool,
+    lame: bool,
+    down: bool,
     rtt: Duration,
+}
+
+impl Rank {
+    /// To be asked only when there is no other: a server may refuse one name of a zone and know all others.
+    pub fn is_last(self) -> bool {
+        self.lame || self.down
+    }
 }
 
 /// The memory of all servers.
@@ -93,20 +101,18 @@ impl Servers {
         change(servers.entry(address).or_default());
     }
 
-    /// The rank of a server for a zone; `None` when it is lame for it. `chance` from 0 to 255 spreads servers that
-    /// are about as fast, so that each is measured again now and then.
-    pub fn rank(&self, address: IpAddr, zone: &Name, chance: u8, now: Duration) -> Option<Rank> {
+    /// The rank of a server for a zone. `chance` from 0 to 255 spreads servers that are about as fast, so that each is
+    /// measured again now and then.
+    pub fn rank(&self, address: IpAddr, zone: &Name, chance: u8, now: Duration) -> Rank {
         let mut memory = self.lock();
         let unknown = memory.unknown_rtt(address, now);
         let Some(server) = memory.servers.get(&address) else {
-            return Some(Rank { down: false, rtt: jittered(unknown, chance) });
+            return Rank { lame: false, down: false, rtt: jittered(unknown, chance) };
         };
-        if server.lame.get(zone).is_some_and(|until| *until > now) {
-            return None;
-        }
+        let lame = server.lame.get(zone).is_some_and(|until| *until > now);
         let down = server.down_until.is_some_and(|until| until > now);
         let rtt = server.rtt.map_or(unknown, |(rtt, _)| rtt);
-        Some(Rank { down, rtt: jittered(rtt, chance) })
+        Rank { lame, down, rtt: jittered(rtt, chance) }
     }
 
     /// How long to wait for an answer: from what is known, doubled with every try.
@@ -195,7 +201,7 @@ mod tests {
         let (zone, dead, slow) = (Name::root(), IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         servers.answered(slow, Duration::from_millis(900));
         servers.silent(dead, now);
-        let rank = |address, at| servers.rank(address, &zone, 0, at).unwrap();
+        let rank = |address, at| servers.rank(address, &zone, 0, at);
         assert!(rank(slow, now) < rank(dead, now));
         assert!(rank(slow, now + Duration::from_secs(6)) > rank(dead, now + Duration::from_secs(6)));
         servers.silent(dead, now);
@@ -209,7 +215,7 @@ mod tests {
         let (servers, now) = (Servers::default(), Duration::from_secs(1000));
         let (zone, v4) = (Name::root(), IpAddr::from([192, 0, 2, 1]));
         let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-        let rank = |address, chance, at| servers.rank(address, &zone, chance, at).unwrap();
+        let rank = |address, chance, at| servers.rank(address, &zone, chance, at);
         for last in 0..3 {
             assert_eq!(rank(v6(9), 0, now), rank(v4, 0, now), "as good as any after {last} silences");
             servers.silent(v6(last), now);
@@ -242,8 +248,8 @@ mod tests {
         let (zone, other) = ("beta.test".parse().unwrap(), "alpha.test".parse().unwrap());
         let address = IpAddr::from([192, 0, 2, 1]);
         servers.lame(address, &zone, now);
-        assert!(servers.rank(address, &zone, 0, now).is_none());
-        assert!(servers.rank(address, &other, 0, now).is_some());
-        assert!(servers.rank(address, &zone, 0, now + LAME_FOR).is_some());
+        assert!(servers.rank(address, &zone, 0, now).is_last());
+        assert!(!servers.rank(address, &other, 0, now).is_last());
+        assert!(!servers.rank(address, &zone, 0, now + LAME_FOR).is_last());
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use postroad_config::{DenialOfExistence, KeyRoles, Signing, SigningAlgorithm};
 use postroad_service::{Clock, Drain};
+use postroad_types::limits::DNS_SIGNING_AT_ONCE_MAX;
+use tokio::sync::Semaphore;
 
 use super::{AskParent, Keeper, ParentServers, Settings, Signer, SignerError};
 use crate::dnssec::Algorithm;
@@ -71,9 +73,10 @@ impl Configured {
 
     /// Keeps the zones signed, in tasks of `drain`.
     pub(crate) fn start(self, hosted: &Arc<Hosted>, clock: &Arc<dyn Clock>, drain: &Drain) {
+        let permits = Arc::new(Semaphore::new(DNS_SIGNING_AT_ONCE_MAX));
         for One { signer, parent, ask_every } in self.0 {
-            let (hosted, clock) = (Arc::clone(hosted), Arc::clone(clock));
-            drain.spawn(Keeper { signer, hosted, parent, ask_every, clock }.run(drain.clone()));
+            let (hosted, clock, permits) = (Arc::clone(hosted), Arc::clone(clock), Arc::clone(&permits));
+            drain.spawn(Keeper { signer, hosted, parent, ask_every, clock, permits }.run(drain.clone()));
         }
     }
 }

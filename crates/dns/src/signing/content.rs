@@ -38,9 +38,10 @@ struct Own<'z> {
     signed: bool,
 }
 
-/// Types that signing makes: in the zone below they mean nothing.
-fn is_made(rtype: Rtype) -> bool {
-    matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM)
+/// Types that signing makes, and the digest of a zone (RFC 8976) that it makes wrong: they are not taken over.
+fn is_left_out(rtype: Rtype, is_apex: bool) -> bool {
+    let made = matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM);
+    made || (is_apex && rtype == Rtype::ZONEMD)
 }
 
 /// The longest TTL in a zone, that of negative answers too: so long a cache may know what was there.
@@ -73,7 +74,7 @@ pub fn content<'z>(unsigned: &'z Zone, soa: RrSet, keys: &[Key], policy: &Policy
         };
         let foreign = node.rrset(Rtype::DNSKEY);
         let mut added = if is_apex { of_apex(owner, foreign, keys, policy) } else { Vec::new() };
-        for set in node.rrsets().iter().filter(|set| !is_made(set.rtype)) {
+        for set in node.rrsets().iter().filter(|set| !is_left_out(set.rtype, is_apex)) {
             let by = match set.rtype {
                 _ if occluded => By::Nobody,
                 rtype if is_cut && rtype != Rtype::DS => By::Nobody,

@@ -166,6 +166,7 @@ impl Signer {
     pub fn version(&self, unsigned: &Zone, before: Option<&Zone>) -> Result<Version, SignerError> {
         if unsigned.is_signed() {
             warn!(zone = %self.zone, "the zone comes with signatures, and is served with them; its policy of signing does nothing");
+            self.status.store(Arc::default());
             return Ok(Version::AsItIs);
         }
         let mut work = self.lock();
@@ -192,6 +193,7 @@ impl Signer {
             Some(zone) => {
                 info!(zone = %self.zone, serial = zone.serial(), signatures = made, "the zone is signed");
                 work.known.serial = Some(zone.serial());
+                metrics::counter!("postroad_dns_signatures_total").increment(made as u64);
             }
             // What was decided needs nothing to be served.
             None => work.known.undone = None,
@@ -199,6 +201,8 @@ impl Signer {
         self.keep(work)?;
         let (status, more) = self.shown(work, &policy, now);
         self.status.store(Arc::new(Status { due: Some(due), ends: Some(ends), ..status }));
+        metrics::gauge!("postroad_dns_signed_until_seconds", "zone" => self.zone.to_string())
+            .set(ends as f64);
         if more {
             // By this version something has become true, such as that a key has no signatures left.
             self.wake.notify_one();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postroad_service::{Clock, Drain};
 use postroad_types::limits::{DNS_SIGNING_LOOK_SECONDS_MAX, DNS_SIGNING_RETRY_SECONDS};
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use super::parent::{AskParent, seen};
@@ -23,6 +24,8 @@ pub struct Keeper {
     /// How often the parent is asked while something waits for it.
     pub ask_every: Duration,
     pub clock: Arc<dyn Clock>,
+    /// Zones that are signed at a time, of all together.
+    pub permits: Arc<Semaphore>,
 }
 
 impl Keeper {
@@ -34,7 +37,8 @@ impl Keeper {
         loop {
             let status = self.signer.status();
             let asks = self.parent.is_some() && awaits_parent(&status);
-            let at = [next(&status), retry_at, Some(ask_at).filter(|_| asks)];
+            let sign_at = retry_at.or(next(&status));
+            let at = [sign_at, Some(ask_at).filter(|_| asks)];
             let wait = at.into_iter().flatten().min().map_or(u64::MAX, |at| at.saturating_sub(self.now()));
             let mut woken = false;
             tokio::select! {
@@ -43,7 +47,7 @@ impl Keeper {
                 () = self.signer.woken() => woken = true,
             }
             let now = self.now();
-            let mut due = woken || retry_at.or(next(&status)).is_some_and(|at| at <= now);
+            let mut due = woken || sign_at.is_some_and(|at| at <= now);
             if asks && ask_at <= now {
                 ask_at = now + self.ask_every.as_secs().max(1);
                 due |= tokio::select! {
@@ -81,6 +85,8 @@ impl Keeper {
 
     /// In a task that may block. False: it must be tried again.
     async fn sign(&self) -> bool {
+        // The semaphore is never closed.
+        let Ok(_permit) = self.permits.acquire().await else { return false };
         let (hosted, zone) = (Arc::clone(&self.hosted), self.signer.zone().clone());
         let work = tokio::task::spawn_blocking(move || hosted.sign_anew(&zone));
         let fault = match work.await {

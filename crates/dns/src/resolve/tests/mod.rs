@@ -457,7 +457,8 @@ async fn a_delegation_that_fans_out_is_bounded() {
     );
     assert_eq!(scene.ask("x.alpha.test", Rtype::A).await, "SERVFAIL");
     let asked = scene.asked().len();
-    assert!(asked <= 3 + 2 * 3 + 2, "{asked}");
+    // Each of the addresses costs a question for a part of the name and one for the whole.
+    assert!(asked <= 3 + 2 * 2 * 3 + 2, "{asked}");
 }
 
 #[tokio::test]
@@ -516,7 +517,7 @@ async fn answers_with_ttl_0_are_given_and_not_kept() {
             "NOERROR zero.alpha.test. 0 IN A 192.0.2.12"
         );
     }
-    assert_eq!(scene.asked().iter().filter(|ask| ask.contains("zero")).count(), 4);
+    assert_eq!(scene.asked().iter().filter(|ask| ask.contains("zero")).count(), 2);
 }
 
 #[tokio::test]

@@ -113,9 +113,9 @@ async fn a_cold_answer_costs_one_question_for_keys_per_zone() {
     assert_eq!(
         tree.scene.asked(),
         [
-            "192.0.2.1 mx.alpha.test. A",
+            "192.0.2.1 test. A",
             "192.0.2.1 . DNSKEY",
-            "192.0.2.12 mx.alpha.test. A",
+            "192.0.2.12 alpha.test. A",
             "192.0.2.12 test. DNSKEY",
             "192.0.2.13 mx.alpha.test. A",
             "192.0.2.13 alpha.test. DNSKEY",

@@ -288,11 +288,14 @@ fn serials_never_go_back_nor_fall_below_the_files() {
 #[test]
 fn a_zones_own_delegation_records_count_more_than_ours() {
     let keys = [key(Algorithm::ED25519, Role::Csk)];
-    let text = format!("{ZONE}@ CDS 0 0 0 00\n@ CDNSKEY 0 3 0 AA==\n@ NSEC3PARAM 1 0 10 ab\n");
+    let text = format!(
+        "{ZONE}@ CDS 0 0 0 00\n@ CDNSKEY 0 3 0 AA==\n@ NSEC3PARAM 1 0 10 ab\n@ ZONEMD 5 1 1 {}\n",
+        "00".repeat(48)
+    );
     let zone = signed(&zone(&text), &keys, &policy(Denial::Nsec));
     let apex = zone.apex_node().unwrap();
     assert_eq!(apex.rrset(Rtype::CDS).unwrap().first(), [0; 5]);
-    assert!(!types_of(apex).contains(&Rtype::NSEC3PARAM));
+    assert!(!types_of(apex).contains(&Rtype::NSEC3PARAM) && !types_of(apex).contains(&Rtype::ZONEMD));
     check_signatures(&zone);
 }
 
