@@ -50,8 +50,9 @@ pub fn longest_ttl(zone: &Zone) -> u32 {
     sets.max().unwrap_or(0).max(zone.negative_ttl())
 }
 
-/// All sets of the signed zone but signatures, with `soa` in the place of the zone's.
-pub fn content<'z>(unsigned: &'z Zone, soa: RrSet, keys: &[Key], policy: &Policy) -> Vec<Item<'z>> {
+/// All sets of the signed zone but signatures, with `soa` in the place of the zone's. `None`: with hashes for names, the zone
+/// would have names that are too long.
+pub fn content<'z>(unsigned: &'z Zone, soa: RrSet, keys: &[Key], policy: &Policy) -> Option<Vec<Item<'z>>> {
     let mut items = Vec::with_capacity(2 * usize::try_from(unsigned.records()).unwrap_or_default());
     let mut own = Vec::with_capacity(usize::try_from(unsigned.names()).unwrap_or_default());
     let mut cut: Option<&Name> = None;
@@ -100,9 +101,9 @@ pub fn content<'z>(unsigned: &'z Zone, soa: RrSet, keys: &[Key], policy: &Policy
     }
     match policy.denial {
         Denial::Nsec => names_chain(&own, unsigned.negative_ttl(), &mut items),
-        Denial::Nsec3 => hashes_chain(&own, unsigned, &mut items),
+        Denial::Nsec3 => hashes_chain(&own, unsigned, &mut items)?,
     }
-    items
+    Some(items)
 }
 
 /// What the apex has besides what stands in the zone. Keys that stand there are those of other signers (RFC 8901).
@@ -151,7 +152,7 @@ fn names_chain<'z>(own: &[Own<'z>], ttl: u32, items: &mut Vec<Item<'z>>) {
 const NSEC3_PARAMETERS: [u8; 5] = [Nsec3::SHA1, 0, 0, 0, 0];
 
 /// One NSEC3 record for each name and each empty non-terminal, which leads to the next hash (RFC 5155 section 7.1).
-fn hashes_chain<'z>(own: &[Own<'z>], zone: &Zone, items: &mut Vec<Item<'z>>) {
+fn hashes_chain<'z>(own: &[Own<'z>], zone: &Zone, items: &mut Vec<Item<'z>>) -> Option<()> {
     let apex = zone.apex();
     let mut hashes: BTreeMap<Nsec3Hash, Vec<u8>> = BTreeMap::new();
     for name in own {
@@ -177,10 +178,10 @@ fn hashes_chain<'z>(own: &[Own<'z>], zone: &Zone, items: &mut Vec<Item<'z>>) {
         rdata.push(next.len() as u8);
         rdata.extend_from_slice(next);
         rdata.extend_from_slice(types);
-        if let Some(owner) = hashed_owner(hash, apex)
-            && let Some(set) = set(Rtype::NSEC3, zone.negative_ttl(), [rdata])
-        {
+        let owner = hashed_owner(hash, apex)?;
+        if let Some(set) = set(Rtype::NSEC3, zone.negative_ttl(), [rdata]) {
             items.push(Item { owner: Cow::Owned(owner), set: Cow::Owned(set), by: By::Zone });
         }
     }
+    Some(())
 }

@@ -24,6 +24,8 @@ pub enum SignError {
     Key(#[from] PrivateKeyError),
     #[error("a signature would not fit: {0}")]
     TooLong(Name),
+    #[error("the records of {0} have no canonical form")]
+    NoForm(Name),
     #[error("the signed version is no zone:\n{0}")]
     Zone(#[from] ZoneErrors),
 }
@@ -71,7 +73,9 @@ pub fn sign(inputs: Inputs<'_>) -> Result<Signed, SignError> {
     let soa = unsigned.soa().ok_or(SignError::NoSoa)?;
     // The SOA gets its serial when it is known whether there is a new version.
     let kept_serial = before.map_or(unsigned.serial(), Zone::serial);
-    let mut items = content(unsigned, with_serial(soa, kept_serial).ok_or(SignError::NoSoa)?, keys, policy);
+    let soa = with_serial(soa, kept_serial).ok_or(SignError::NoSoa)?;
+    let too_long = || SignError::TooLong(unsigned.apex().clone());
+    let mut items = content(unsigned, soa, keys, policy).ok_or_else(too_long)?;
     let signing = Signing { inputs, trusted: Trusted::of(keys) };
 
     let mut kept: Vec<Vec<&[u8]>> = Vec::with_capacity(items.len());
@@ -225,8 +229,8 @@ impl<'a> Signing<'a> {
             signer: unsigned.apex().clone(),
             signature: &[],
         };
-        let too_long = || SignError::TooLong(item.owner.clone().into_owned());
-        let data = signed_data(&rrsig, &item.owner, &item.set).ok_or_else(too_long)?;
+        let no_form = || SignError::NoForm(item.owner.clone().into_owned());
+        let data = signed_data(&rrsig, &item.owner, &item.set).ok_or_else(no_form)?;
         let mut rdata = rrsig.head();
         rdata.extend_from_slice(&key.private.sign(&data)?);
         Ok(rdata)

@@ -34,7 +34,7 @@ pub struct Knows {
     pub at: SystemTime,
 }
 
-/// A zone, by its name's key, and a server that is told of it.
+/// A zone by its key, and a server that is told of it.
 type Place = (Box<[u8]>, SocketAddr);
 
 /// The last outcome for each zone and server.

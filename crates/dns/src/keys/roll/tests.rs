@@ -76,8 +76,9 @@ impl World {
             now: 1_000_000,
             next_tag: 1,
             records: vec![(Tags::new(), 0); RECORDS],
-            zone: (0..RECORDS).map(|_| Served(Vec::new())).collect(),
-            key_sets: Served(Vec::new()),
+            // Until then it was served without signatures.
+            zone: (0..RECORDS).map(|_| Served(vec![(0, Tags::new())])).collect(),
+            key_sets: Served(vec![(0, KeySet { keys: Tags::new(), signed_by: BTreeSet::new() })]),
             ds: Served(vec![(0, Tags::new())]),
             parent_delay: 5000,
             parent_wants: Vec::new(),
@@ -255,12 +256,12 @@ fn a_new_zone_asks_for_its_ds_when_every_cache_knows_that_it_is_signed() {
 #[test]
 fn each_roll_keeps_the_zone_valid_for_every_cache() {
     for single_key in [true, false] {
-        for role in &[None, Some(Role::Ksk), Some(Role::Zsk)] {
+        for role in [None, Some(Role::Ksk), Some(Role::Zsk)] {
             let mut world = World::new(Policy { single_key, ..policy() });
             world.run(3 * DAY);
             let before = world.tags();
-            world.roll(*role);
-            assert_eq!(roll(&mut world.keys, *role, world.now), Err(RollError::UnderWay));
+            world.roll(role);
+            assert_eq!(roll(&mut world.keys, role, world.now), Err(RollError::UnderWay));
             world.run(10 * DAY);
             let after = world.tags();
             assert_eq!(after.len(), before.len(), "{world:?}");

@@ -299,6 +299,17 @@ fn a_zones_own_delegation_records_count_more_than_ours() {
     check_signatures(&zone);
 }
 
+#[test]
+fn a_zone_below_which_no_hash_has_room_is_not_signed_with_hashes() {
+    let apex: Name = vec!["a".repeat(60); 4].join(".").parse().unwrap();
+    let below = zone_from_text(&apex, "$TTL 60\n@ SOA ns.other. h 1 1 1 1 1\n@ NS ns.other.\n").unwrap();
+    let keys = [key(Algorithm::ED25519, Role::Csk)];
+    check_signatures(&signed(&below, &keys, &policy(Denial::Nsec)));
+    let hashed = policy(Denial::Nsec3);
+    let error = sign(inputs(&below, None, &keys, &hashed)).unwrap_err();
+    assert!(matches!(error, SignError::TooLong(name) if name == apex));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
