@@ -28,6 +28,7 @@ pub mod admin;
 mod agreements;
 pub mod dnssec;
 pub mod front;
+mod redirected;
 pub mod resolve;
 mod run;
 mod secure;
@@ -38,5 +39,6 @@ pub mod wire;
 pub mod zone;
 
 pub use agreements::AgreementError;
+pub use redirected::RedirectedError;
 pub use run::{Dns, DnsError, run};
 pub use secure::SecureAddresses;
