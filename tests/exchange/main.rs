@@ -15,3 +15,4 @@ mod strangers_are_refused;
 mod the_lab_tells_its_story;
 mod the_mta_is_killed_in_every_state;
 mod the_mta_is_stopped;
+mod zones_are_changed_by_the_command;

@@ -78,6 +78,8 @@ fn files(config: &Config, document: &mut Document<'_>) {
     for (index, list) in config.dns.recursion.block.iter().enumerate() {
         file(&["dns", "recursion", "block", &index.to_string(), "file"], Some(&list.file));
     }
+    let anchors = config.dns.recursion.trust_anchors_file.as_deref();
+    file(&["dns", "recursion", "trust_anchors_file"], anchors);
     for (index, rule) in config.mta.transport.iter().enumerate() {
         let path = ["mta", "transport", &index.to_string(), "password_file"];
         file(&path, rule.password_file.as_deref());
@@ -155,6 +157,43 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
         && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
+/// Policies of signing whose times do not fit together, and zones without a policy.
+fn signing(config: &Config, document: &mut Document<'_>) {
+    let dns = &config.dns;
+    for (index, zone) in dns.zones.iter().enumerate() {
+        let Some(name) = &zone.sign else { continue };
+        if dns.signing_of(zone).is_none() {
+            let message =
+                format!("there is no policy {name:?}; expected \"default\", or [dns.signing.{name}]");
+            document.problem(&["dns", "zones", &index.to_string(), "sign"], message);
+        }
+    }
+    for (name, policy) in &dns.signing {
+        if policy.validity <= policy.refresh + policy.jitter {
+            let message = format!(
+                "signatures must count for longer than refresh and jitter together; expected more than {}",
+                units::duration::show(policy.refresh + policy.jitter)
+            );
+            document.problem(&["dns", "signing", name, "validity"], message);
+        }
+        let ttl_max = Duration::from_secs(bounds::DNS_TTL_S_MAX.into());
+        for (key, ttl) in [("dnskey_ttl", policy.dnskey_ttl), ("parent_ds_ttl", policy.parent_ds_ttl)] {
+            if ttl > ttl_max {
+                document
+                    .problem(&["dns", "signing", name, key], "no TTL is so long; expected 68 years at most");
+            }
+        }
+        if policy.validity > ttl_max {
+            let message = "no signature counts for so long; expected 68 years at most";
+            document.problem(&["dns", "signing", name, "validity"], message);
+        }
+        if policy.parents.iter().any(|peer| peer.key.is_some()) {
+            let message = "a parent is asked as everybody asks it; expected addresses without keys";
+            document.problem(&["dns", "signing", name, "parents"], message);
+        }
+    }
+}
+
 fn dns(config: &Config, document: &mut Document<'_>) {
     let dns = &config.dns;
     for (index, zone) in dns.zones.iter().enumerate() {
@@ -213,6 +252,7 @@ fn dns(config: &Config, document: &mut Document<'_>) {
             document.problem(&["dns", "zones", &at, "update_from", &place.to_string()], message);
         }
     }
+    signing(config, document);
     for (index, key) in dns.keys.iter().enumerate() {
         let at = index.to_string();
         if key.name.is_empty() {

@@ -1,5 +1,6 @@
 //! `[dns]`: the name server, for our own zones and as resolver of our own hosts.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dns_peer::{DnsKey, DnsPeer, DnsRule};
 use crate::dns_routes::{BlockList, Forward, LocalZone, Stub};
+use crate::dns_signing::Signing;
 use crate::units::{dns_peers, dns_rules, duration, listen, networks, size};
 
 /// In which order the records of one set are answered.
@@ -61,6 +63,9 @@ pub struct Zone {
     /// Servers that are told when the zone has changed (RFC 1996).
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "dns_peers")]
     pub notify: Vec<DnsPeer>,
+    /// The zone is signed by this policy of `[dns.signing]`; `default` needs none there. Without it: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign: Option<String>,
 }
 
 impl Zone {
@@ -119,7 +124,22 @@ pub struct Dns {
     /// Secrets that are shared with other name servers.
     pub keys: Vec<DnsKey>,
     pub zones: Vec<Zone>,
+    /// The keys that zones are signed with. Without it `dns-keys` in the state directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_dir: Option<PathBuf>,
+    /// Policies of signing, by their names. There is always one named `default`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub signing: BTreeMap<String, Signing>,
     pub recursion: Recursion,
+}
+
+impl Dns {
+    /// The policy by which a zone is signed; `None` for one that is not, or names a policy that there is not.
+    pub fn signing_of(&self, zone: &Zone) -> Option<Signing> {
+        let name = zone.sign.as_deref()?;
+        let default = || (name == "default").then(Signing::default);
+        self.signing.get(name).cloned().or_else(default)
+    }
 }
 
 impl Default for Dns {
@@ -143,6 +163,8 @@ impl Default for Dns {
             query_log_clients: QueryLogClients::Full,
             keys: Vec::new(),
             zones: Vec::new(),
+            key_dir: None,
+            signing: BTreeMap::from([("default".to_owned(), Signing::default())]),
             recursion: Recursion::default(),
         }
     }

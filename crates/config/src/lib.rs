@@ -13,6 +13,7 @@ mod check;
 mod dns;
 mod dns_peer;
 mod dns_routes;
+mod dns_signing;
 mod document;
 mod error;
 mod mda;
@@ -20,6 +21,7 @@ mod mra;
 mod mta;
 mod node;
 mod policy;
+mod tls_server;
 mod transport;
 pub mod units;
 
@@ -33,6 +35,7 @@ use serde::Serialize;
 pub use dns::{Dns, QueryLogClients, Recursion, Rotation, Zone};
 pub use dns_peer::{DnsKey, DnsPeer, DnsRule, KeyAlgorithm};
 pub use dns_routes::{BlockAnswer, BlockList, Forward, ForwardMode, LocalKind, LocalZone, Stub};
+pub use dns_signing::{DenialOfExistence, KeyRoles, Signing, SigningAlgorithm};
 pub use error::{ConfigError, Place, Problem};
 pub use mda::{FullMailbox, Mda};
 pub use mra::Mra;
@@ -41,6 +44,7 @@ pub use node::{Log, LogFormat, Node, Peers, Rpc, Tls, Trace};
 pub use policy::{
     CheckAction, Dnsbl, Greylist, OnFailure, Policy, Rates, Rewrite, RewriteSide, Rspamd, Verify,
 };
+pub use tls_server::TlsServer;
 pub use transport::{Pattern, Protocol, Transport, Via};
 pub use units::{HostPort, PeerUrl, Rate};
 
@@ -144,6 +148,8 @@ impl Config {
             &mut rpc.key_file,
             &mut dns.query_log,
             &mut dns.recursion.root_hints,
+            &mut dns.recursion.trust_anchors_file,
+            &mut dns.key_dir,
             &mut mta.spool_dir,
             &mut mda.mailbox_dir,
             &mut mda.directory_file,
@@ -170,6 +176,11 @@ impl Config {
     /// The directory of the queue.
     pub fn spool_dir(&self) -> PathBuf {
         self.mta.spool_dir.clone().unwrap_or_else(|| self.node.state_dir.join("spool"))
+    }
+
+    /// The directory of the keys that zones are signed with.
+    pub fn key_dir(&self) -> PathBuf {
+        self.dns.key_dir.clone().unwrap_or_else(|| self.node.state_dir.join("dns-keys"))
     }
 
     /// The directory of the mailboxes.

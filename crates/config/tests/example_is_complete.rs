@@ -32,6 +32,7 @@ fn the_defaults_it_shows_are_the_defaults() {
     let mut expected = Config::new("mx1.example.org", "/var/lib/postroad");
     // These show in the example what their absence means.
     expected.trace.dir = Some(expected.trace_dir());
+    expected.dns.key_dir = Some(expected.key_dir());
     expected.mta.spool_dir = Some(expected.spool_dir());
     expected.mda.mailbox_dir = Some(expected.mailbox_dir());
     expected.rpc.peers = shown.rpc.peers.clone();
@@ -53,6 +54,7 @@ fn every_key_of_every_section_is_in_it() {
         ("rpc", "peers"),
         ("dns", ""),
         ("dns", "recursion"),
+        ("dns", "signing.default"),
         ("mta", ""),
         ("mta", "policy"),
         ("mta", "policy.rate"),

@@ -253,3 +253,45 @@ fn other_name_servers_are_named_by_address_and_with_keys_that_there_are() {
         Config::parse(&name, &format!("{NODE}{key}{}", key.replace("k.test", "K.test."))).unwrap_err();
     assert!(twice.to_string().contains("the key K.test. is given twice"), "{twice}");
 }
+
+#[test]
+fn policies_of_signing_are_there_and_their_times_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("zone"), "").unwrap();
+    let name = dir.path().join("postroad.toml").display().to_string();
+    let zone = |sign: &str| {
+        format!("{NODE}[[dns.zones]]\norigin = \"a.test\"\nfile = \"zone\"\nsign = \"{sign}\"\n")
+    };
+    let parse = |sign: &str, rest: &str| Config::parse(&name, &format!("{}{rest}", zone(sign)));
+    let signing = |config: &Config| config.dns.signing_of(&config.dns.zones[0]).unwrap();
+    assert_eq!(signing(&parse("default", "").unwrap()), postroad_config::Signing::default());
+    let short =
+        parse("x", "[dns.signing.x]\nvalidity = \"3h\"\nrefresh = \"1h\"\njitter = \"1h\"\n").unwrap();
+    assert_eq!(signing(&short).validity.as_secs(), 10_800);
+    // The default is there also beside others.
+    assert!(parse("default", "[dns.signing.x]\n").is_ok());
+    for (sign, rest, expected) in [
+        ("x", "", "7:8: there is no policy \"x\"; expected \"default\", or [dns.signing.x]"),
+        (
+            "x",
+            "[dns.signing.x]\nvalidity = \"6d\"\n",
+            "9:12: signatures must count for longer than refresh and jitter together; expected more than 6d",
+        ),
+        ("x", "[dns.signing.x]\nalgorithm = \"rsa-sha1\"\n", "9:13: unknown variant `rsa-sha1`"),
+        (
+            "x",
+            "[dns.signing.x]\nparents = [\"192.0.2.1 key:k\"]\n",
+            "9:11: a parent is asked as everybody asks it",
+        ),
+        ("x", "[dns.signing.x]\nvalidity = \"5000w\"\n", "9:12: no signature counts for so long"),
+        ("x", "[dns.signing.x]\ndnskey_ttl = \"5000w\"\n", "9:14: no TTL is so long"),
+        (
+            "x",
+            "[dns.signing.x]\nalgoritm = \"ed25519\"\n",
+            "9:1: unknown key `algoritm`; did you mean `algorithm`?",
+        ),
+    ] {
+        let text = parse(sign, rest).unwrap_err().to_string();
+        assert!(text.contains(&format!("postroad.toml:{expected}")), "{expected} is not in:\n{text}");
+    }
+}

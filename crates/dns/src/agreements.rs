@@ -10,6 +10,7 @@ use postroad_types::limits::DNS_TRANSFERS_IN_MAX;
 use tokio::sync::Semaphore;
 
 use crate::front::Agreed;
+use crate::transfer::told::ToldServers;
 use crate::transfer::{Access, Follower, Followers, Notifier, Peer, Poke, Rule, source_for};
 use crate::tsig::{Algorithm, Key, Keys, SecretError};
 use crate::wire::{Name, NameError};
@@ -34,6 +35,8 @@ pub(crate) struct Agreements {
     pub transfer_to: Access,
     pub followers: Followers,
     pub update_from: Access,
+    /// What those who are told of changes said to it.
+    pub told_servers: ToldServers,
     told: Vec<(Name, Peer)>,
     followed: Vec<Followed>,
 }
@@ -71,15 +74,18 @@ impl Agreements {
                 followed.push(Followed { zone: origin, file: zone.file.clone(), primaries, poke });
             }
         }
+        let told_servers = ToldServers::default();
+        told.iter().for_each(|(zone, peer): &(Name, Peer)| told_servers.add(zone, peer.address));
         let (transfer_to, update_from) = (Access::new(transfer_to), Access::new(update_from));
-        Ok(Self { keys, transfer_to, followers, update_from, told, followed })
+        Ok(Self { keys, transfer_to, followers, update_from, told_servers, told, followed })
     }
 
     /// Starts to follow zones and to tell of changes, in tasks of `drain`. What is left is for who answers requests.
     pub(crate) fn start(self, hosted: &Arc<Hosted>, clock: &Arc<dyn Clock>, drain: &Drain) -> Agreed {
         for (zone, peer) in self.told {
             let Some(serial) = hosted.serial(&zone) else { continue };
-            let notifier = Notifier { zone, peer, zones: hosted.zones(), clock: Arc::clone(clock) };
+            let (zones, clock, told) = (hosted.zones(), Arc::clone(clock), self.told_servers.clone());
+            let notifier = Notifier { zone, peer, zones, clock, told };
             drain.spawn(notifier.run(serial, drain.clone()));
         }
         let permits = Arc::new(Semaphore::new(DNS_TRANSFERS_IN_MAX));

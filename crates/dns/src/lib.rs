@@ -13,10 +13,12 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`dnssec`] | signatures, keys and proofs: octets and arithmetic |
+//! | [`keys`] | the keys that zones are signed with, and how they follow each other |
 //! | [`wire`] | octets: names, record sets, zone file words, requests in, responses out |
 //! | [`transfer`] | zones from and to other servers |
 //! | [`tsig`] | messages signed with a shared secret |
 //! | [`zone`] | zones in memory and their files |
+//! | [`signing`] | signs zones |
 //! | [`serve`] | authoritative answers |
 //! | [`resolve`] | the caching resolver |
 //! | [`front`] | transports, limits, who may have recursion |
@@ -28,11 +30,13 @@ pub mod admin;
 mod agreements;
 pub mod dnssec;
 pub mod front;
+pub mod keys;
 mod redirected;
 pub mod resolve;
 mod run;
 mod secure;
 pub mod serve;
+pub mod signing;
 pub mod transfer;
 pub mod tsig;
 pub mod wire;

@@ -25,9 +25,11 @@ use crate::resolve::upstream::Network;
 use crate::resolve::validate::Anchors;
 use crate::resolve::{Delegation, Parts, Resolver, special};
 use crate::serve::Rotation;
+use crate::signing::{Configured, SigningSetupError};
 use crate::transfer::Followers;
+use crate::transfer::told::ToldServers;
 use crate::wire::{Name, NameError};
-use crate::zone::{Hosted, ZoneErrors, ZoneSource};
+use crate::zone::{Hosted, LoadError, ZoneErrors, ZoneSource};
 
 /// How often what is over is dropped from the cache.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
@@ -48,7 +50,9 @@ pub enum DnsError {
     #[error("{0}")]
     Agreement(#[from] AgreementError),
     #[error("zones cannot be served:\n{0}")]
-    Zones(ZoneErrors),
+    Zones(LoadError),
+    #[error("{0}")]
+    Signing(#[from] SigningSetupError),
     #[error("[dns.recursion] root_hints {}: {error}", file.display())]
     HintsFile { file: PathBuf, error: std::io::Error },
     #[error("[dns.recursion] root_hints cannot be used:\n{0}")]
@@ -81,6 +85,8 @@ pub struct Dns {
     pub hosted: Arc<Hosted>,
     /// Wakes those that follow zones on other servers.
     pub followers: Followers,
+    /// What those who are told of changes said to it.
+    pub told: ToldServers,
     /// None when nobody may have recursion.
     pub resolver: Option<Arc<Resolver>>,
     pub(crate) engine: Arc<Engine>,
@@ -96,7 +102,9 @@ impl Dns {
         drain: &Drain,
     ) -> Result<Dns, DnsError> {
         let agreements = Agreements::read(config)?;
-        let hosted = Arc::new(Hosted::load(sources(config)?).map_err(DnsError::Zones)?);
+        let signed = Configured::open(config, &clock)?;
+        let hosted = Hosted::load_signing(sources(config)?, signed.signers()).map_err(DnsError::Zones)?;
+        let hosted = Arc::new(hosted);
         let resolver = resolver(&config.recursion, &hosted, clock.clone())?;
         let loops = available_parallelism().map_or(1, usize::from);
         let bound = front::bind_all(&config.listen, loops)?;
@@ -122,7 +130,9 @@ impl Dns {
             uncounted: LOOPBACK.into_iter().chain(config.answers_uncounted.iter().copied()).collect(),
         };
         let followers = agreements.followers.clone();
+        let told = agreements.told_servers.clone();
         let agreed = agreements.start(&hosted, &clock, drain);
+        signed.start(&hosted, &clock, drain);
         let (observer, teller) = Observer::new(query_log(config)?, clock.clone());
         let engine = Engine::new(hosted.zones(), recursion, settings).with_observer(observer);
         let engine = Arc::new(engine.with_agreed(agreed, clock.clone()));
@@ -139,13 +149,15 @@ impl Dns {
         if let Some(resolver) = &resolver {
             drain.spawn(tidy(Arc::clone(resolver), clock, drain.clone()));
         }
-        Ok(Dns { addresses, hosted, followers, resolver, engine, gate })
+        Ok(Dns { addresses, hosted, followers, told, resolver, engine, gate })
     }
 }
 
 /// Runs the role until it is told to stop.
 pub async fn run(node: Node) -> Result<(), DnsError> {
-    let dns = Dns::start(&node.config.dns, node.clock.clone(), &node.drain)?;
+    let key_dir = Some(node.config.key_dir());
+    let config = postroad_config::Dns { key_dir, ..node.config.dns.clone() };
+    let dns = Dns::start(&config, node.clock.clone(), &node.drain)?;
     for address in &dns.addresses {
         node.note_bound("DNS", *address);
     }
@@ -161,6 +173,7 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
         Arc::clone(&dns.hosted),
         dns.followers.clone(),
         dns.resolver.clone(),
+        dns.told.clone(),
         node.drain.clone(),
     );
     let zones = zones.with_mail_names(MailNames::read(&node.config.dns.zones));

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::{SOON, Stage, data, loopback, question};
+use common::encrypted::{NAME, Scene, answer, framed};
+use common::{SOON, data, question};
 use futures_util::StreamExt;
 use hickory_net::h2::HttpsClientStream;
 use hickory_net::quic::QuicClientStream;
@@ -19,100 +20,12 @@ use hickory_net::tls::tls_exchange;
 use hickory_net::xfer::{DnsExchange, DnsHandle};
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message, ResponseCode};
 use postroad_config::Config;
-use postroad_dns::{Dns, SecureAddresses};
 use postroad_service::ClientTls;
-use postroad_service::pki::Ca;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
-const NAME: &str = "ns.alpha.test";
-const IDLE: Duration = Duration::from_millis(600);
-
-struct Scene {
-    stage: Stage,
-    tls: ClientTls,
-    at: SecureAddresses,
-    ca_pem: String,
-    _dns: Dns,
-}
-
-fn scene() -> Scene {
-    let stage = Stage::new();
-    let many: String = (0..2000).map(|i| format!("h{i} A 192.0.2.1\n")).collect();
-    let zone = stage.zone(
-        "alpha.test",
-        &format!("$TTL 60\n@ SOA ns h 1 1h 15m 1w 30\n@ NS ns\nns A 192.0.2.1\nns 45 TXT \"short\"\n{many}"),
-    );
-    let mut config = stage.authoritative(loopback(1, 0), vec![zone]);
-    config.tcp_idle = IDLE;
-    config.connections_max = 16;
-    config.tls_listen = vec![loopback(1, 0)];
-    config.https_listen = vec![loopback(1, 0)];
-    config.quic_listen = vec![loopback(1, 0)];
-    config.zones[0].transfer_to = vec!["127.0.0.0/8".parse().unwrap()];
-    let node = Config::new(NAME, stage.folder.path().join("state"));
-    let tls = ClientTls::load(&node, SystemTime::now()).unwrap();
-    let ca_pem = Ca::open(&node.pki_dir(), NAME, SystemTime::now()).unwrap().pem().to_owned();
-    let dns = stage.start(&config).unwrap();
-    let at = dns.start_secure(&config, &tls, &stage.drain).unwrap();
-    Scene { stage, tls, at, ca_pem, _dns: dns }
-}
-
-impl Scene {
-    fn client(&self, protocol: &[u8]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.ca_pem.as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
-        if !protocol.is_empty() {
-            config.alpn_protocols = vec![protocol.to_vec()];
-        }
-        config
-    }
-
-    async fn connect(&self, at: SocketAddr, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
-        let tcp = TcpStream::connect(at).await?;
-        TlsConnector::from(Arc::new(config)).connect(NAME.try_into().unwrap(), tcp).await
-    }
-
-    /// One request over HTTP/1.1; the status, the head and the body.
-    async fn http(&self, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut stream = self.connect(self.at.https[0], self.client(b"http/1.1")).await.unwrap();
-        let head =
-            format!("{head}\r\nHost: {NAME}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
-        let mut answer = Vec::new();
-        timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_ascii_lowercase();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), head, answer[end + 4..].to_vec())
-    }
-
-    async fn quic(&self) -> quinn::Connection {
-        let config = quinn::crypto::rustls::QuicClientConfig::try_from(self.client(b"doq")).unwrap();
-        let endpoint = quinn::Endpoint::client(loopback(1, 0)).unwrap();
-        let config = quinn::ClientConfig::new(Arc::new(config));
-        endpoint.connect_with(config, self.at.quic[0], NAME).unwrap().await.unwrap()
-    }
-}
-
-fn framed(octets: &[u8]) -> Vec<u8> {
-    [&(octets.len() as u16).to_be_bytes(), octets].concat()
-}
-
-async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
-    let length = timeout(SOON, stream.read_u16()).await.unwrap().unwrap();
-    let mut octets = vec![0; usize::from(length)];
-    timeout(SOON, stream.read_exact(&mut octets)).await.unwrap().unwrap();
-    octets
-}
 
 async fn asked(exchange: &DnsExchange<TokioRuntimeProvider>, name: &str, rtype: &str) -> Message {
     let request = DnsRequest::new(question(name, rtype, true), DnsRequestOptions::default());
@@ -121,7 +34,7 @@ async fn asked(exchange: &DnsExchange<TokioRuntimeProvider>, name: &str, rtype: 
 
 #[tokio::test]
 async fn hickorys_client_is_answered_over_all_of_them() {
-    let scene = scene();
+    let scene = Scene::new();
     let runtime = TokioRuntimeProvider::new();
     let name = NAME.try_into().unwrap();
     let over_tls = tls_exchange(scene.at.tls[0], name, scene.client(b"dot"), SOON, None, runtime.clone());
@@ -150,7 +63,7 @@ async fn hickorys_client_is_answered_over_all_of_them() {
 
 #[tokio::test]
 async fn debians_clients_are_answered_over_all_of_them() {
-    let scene = scene();
+    let scene = Scene::new();
     let ca = scene.stage.file("ca.pem", &scene.ca_pem);
     let (ca, port) = (ca.to_str().unwrap(), |at: &[SocketAddr]| at[0].port().to_string());
     let (tls, https, quic) = (port(&scene.at.tls), port(&scene.at.https), port(&scene.at.quic));
@@ -187,7 +100,7 @@ async fn debians_clients_are_answered_over_all_of_them() {
 
 #[tokio::test]
 async fn responses_are_padded_when_the_question_was() {
-    let scene = scene();
+    let scene = Scene::new();
     let mut stream = scene.connect(scene.at.tls[0], scene.client(b"")).await.unwrap();
     let mut padded = question("ns.alpha.test.", "A", true).to_vec().unwrap();
     // A padding option of five octets in the OPT record, which ends the message.
@@ -201,14 +114,14 @@ async fn responses_are_padded_when_the_question_was() {
     stream.write_all(&framed(&question("ns.alpha.test.", "A", true).to_vec().unwrap())).await.unwrap();
     assert!(answer(&mut stream).await.len() < 100);
     // Where anybody reads along it would only make answers longer.
-    let mut plain = TcpStream::connect(scene._dns.addresses[0]).await.unwrap();
+    let mut plain = TcpStream::connect(scene.dns.addresses[0]).await.unwrap();
     plain.write_all(&framed(&padded)).await.unwrap();
     assert!(answer(&mut plain).await.len() < 100);
 }
 
 #[tokio::test]
 async fn a_session_is_taken_up_again_and_new_certificates_are_used() {
-    let scene = scene();
+    let scene = Scene::new();
     let config = scene.client(b"dot");
     let ask = async |config: &ClientConfig| {
         let mut stream = scene.connect(scene.at.tls[0], config.clone()).await.unwrap();
@@ -235,7 +148,7 @@ async fn a_session_is_taken_up_again_and_new_certificates_are_used() {
 
 #[tokio::test]
 async fn other_protocols_are_refused_in_the_handshake() {
-    let scene = scene();
+    let scene = Scene::new();
     for (at, protocol) in [(scene.at.tls[0], &b"h2"[..]), (scene.at.https[0], b"dot")] {
         assert!(scene.connect(at, scene.client(protocol)).await.is_err(), "{}", protocol.escape_ascii());
     }
@@ -243,7 +156,7 @@ async fn other_protocols_are_refused_in_the_handshake() {
 
 #[tokio::test]
 async fn https_says_what_is_wrong_and_how_long_an_answer_lasts() {
-    let scene = scene();
+    let scene = Scene::new();
     let message = question("ns.alpha.test.", "TXT", true).to_vec().unwrap();
     let post = "POST /dns-query HTTP/1.1\r\nContent-Type: application/dns-message";
     let (status, head, body) = scene.http(post, &message).await;
@@ -279,7 +192,7 @@ async fn https_says_what_is_wrong_and_how_long_an_answer_lasts() {
 
 #[tokio::test]
 async fn zones_are_transferred_over_tls_and_quic() {
-    let scene = scene();
+    let scene = Scene::new();
     let mut transfer = question("alpha.test.", "AXFR", false);
     transfer.metadata.id = 0;
     let octets = framed(&transfer.to_vec().unwrap());
@@ -302,7 +215,7 @@ async fn zones_are_transferred_over_tls_and_quic() {
 
 #[tokio::test]
 async fn who_breaks_the_rules_of_quic_is_left() {
-    let scene = scene();
+    let scene = Scene::new();
     let good = {
         let mut message = question("ns.alpha.test.", "A", true);
         message.metadata.id = 0;
@@ -340,7 +253,7 @@ async fn who_breaks_the_rules_of_quic_is_left() {
 
 #[tokio::test]
 async fn idle_and_slow_clients_are_left_and_their_number_is_bounded() {
-    let scene = scene();
+    let scene = Scene::new();
     let mut held = Vec::new();
     for (at, protocol, octets) in [
         (scene.at.tls[0], &b"dot"[..], &b"\0"[..]),
@@ -369,7 +282,7 @@ async fn idle_and_slow_clients_are_left_and_their_number_is_bounded() {
 
 #[tokio::test]
 async fn a_stop_closes_what_is_open() {
-    let scene = scene();
+    let scene = Scene::new();
     let mut over_tls = scene.connect(scene.at.tls[0], scene.client(b"dot")).await.unwrap();
     let mut over_https = scene.connect(scene.at.https[0], scene.client(b"http/1.1")).await.unwrap();
     let over_quic = scene.quic().await;

@@ -200,6 +200,8 @@ pub const DNS_HTTPS_HEADER_OCTETS_MAX: usize = 16 * 1024;
 pub const DNS_PADDED_RESPONSE_OCTETS: u16 = 468;
 /// Questions over encrypted transports are: RFC 8467 §4.1.
 pub const DNS_PADDED_QUERY_OCTETS: u16 = 128;
+/// Questions under way on one connection to another resolver.
+pub const DNS_UPSTREAM_PIPELINE_MAX: usize = 128;
 /// Questions sent to other servers for one question of a client, all sub-questions counted.
 pub const DNS_ASKS_PER_QUESTION_MAX: usize = 64;
 /// Questions sent to the servers of one zone for one name before it counts as unreachable.
@@ -274,6 +276,18 @@ pub const DNS_TRUST_DEPTH_MAX: usize = 16;
 pub const DNS_TRUST_QUESTIONS_PER_REPLY_MAX: usize = 32;
 /// Servers that are asked after the first when what one says is bogus.
 pub const DNS_BOGUS_RETRIES_MAX: usize = 2;
+/// A zone's signatures begin so many seconds before they are made, for clocks that are behind.
+pub const DNS_SIGNATURE_INCEPTION_S: u64 = 3600;
+/// Signatures that would be due within so many seconds are made anew together.
+pub const DNS_SIGNATURES_TOGETHER_S_MAX: u64 = 3600;
+/// What is due for a signed zone is looked at least so often, as clocks may be set, in seconds.
+pub const DNS_SIGNING_LOOK_SECONDS_MAX: u64 = 3600;
+/// Zones that are signed at a time; each takes all cores.
+pub const DNS_SIGNING_AT_ONCE_MAX: usize = 2;
+/// A zone that could not be signed is tried again after so many seconds.
+pub const DNS_SIGNING_RETRY_SECONDS: u64 = 60;
+/// A server of a parent is waited for so many seconds.
+pub const DNS_PARENT_SECONDS_MAX: u64 = 10;
 /// Records kept of one record set that another server sends.
 pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
 

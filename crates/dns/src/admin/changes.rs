@@ -152,6 +152,7 @@ impl ZonesService {
             }
             text.push_str(&more.text);
         }
+        let expected = expected.map(|serial| self.hosted.serial_below(&origin, serial));
         self.change(origin, Role::Operator, move |zone| zone_replaced(zone, &text, expected)).await
     }
 
@@ -162,7 +163,8 @@ impl ZonesService {
     ) -> Result<CommitZoneReply, Status> {
         let origin = name(&request.origin)?;
         let CommitZoneRequest { expected_serial, remove, add, .. } = request;
-        let commit = Commit::read(&origin, expected_serial, &remove, &add);
+        let expected = expected_serial.map(|serial| self.hosted.serial_below(&origin, serial));
+        let commit = Commit::read(&origin, expected, &remove, &add);
         let commit = commit.map_err(|error| fault(Refused::Commit(error)))?;
         if role != Role::Operator
             && let Some(owner) = commit.owners().find(|owner| !self.mail_names.allow(&origin, owner))
@@ -175,10 +177,13 @@ impl ZonesService {
     }
 
     pub(super) async fn diff(&self, origin: Name) -> Result<Replies<DiffZoneReply>, Status> {
-        let served = self.present(&origin)?;
+        self.present(&origin)?;
         let hosted = Arc::clone(&self.hosted);
+        // What is made of it by signing is in no file.
+        let served = hosted.below(&origin);
         let not_ours = || Fault::new(FaultKind::Precondition, ChangeError::NotOurs);
         let on_disk = blocking(move || hosted.on_disk(&origin)).await?.ok_or_else(not_ours)?;
+        let served = served.ok_or_else(not_ours)?;
         let on_disk = on_disk.map_err(|errors| Fault::new(FaultKind::Invalid, errors))?;
         let delta = blocking(move || difference(&served, &on_disk, DNS_HISTORY_OCTETS_MAX)).await?;
         let too_much = || Fault::new(FaultKind::Exhausted, "the versions have too little in common to list");

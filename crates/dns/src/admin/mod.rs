@@ -2,6 +2,7 @@
 
 mod cache;
 mod changes;
+mod keys;
 mod traffic;
 mod zones;
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use postroad_rpc::v1::{
-    CheckZoneReply, CheckZoneRequest, CommitZoneReply, CommitZoneRequest, DiffZoneReply, DiffZoneRequest,
-    ListZonesReply, ListZonesRequest, LoadZoneRequest, ReloadZonesRequest, ShowZoneReply, ShowZoneRequest,
+    CheckZoneReply, CheckZoneRequest, CommitZoneReply, CommitZoneRequest, ConfirmDsRequest, DiffZoneReply,
+    DiffZoneRequest, ListKeysReply, ListKeysRequest, ListZonesReply, ListZonesRequest, LoadZoneRequest,
+    ReloadZonesRequest, RollKeysRequest, ShowStatusReply, ShowStatusRequest, ShowZoneReply, ShowZoneRequest,
     WatchZonesReply, WatchZonesRequest, Zone as ZoneMessage, zones_server,
 };
 use postroad_rpc::{Fault, FaultKind, Peer};
@@ -14,9 +15,11 @@ use postroad_types::Role;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::changes::MailNames;
+use super::keys::{self, key_messages};
 use super::{Replies, invalid, name, replies, without_dot};
 use crate::resolve::Resolver;
 use crate::transfer::Followers;
+use crate::transfer::told::ToldServers;
 use crate::wire::{Name, display_rdata};
 use crate::zone::{Hosted, ReloadError, Zone, check_zone_text};
 
@@ -29,6 +32,7 @@ pub struct ZonesService {
     pub(super) hosted: Arc<Hosted>,
     followers: Followers,
     resolver: Option<Arc<Resolver>>,
+    told: ToldServers,
     pub(super) mail_names: Arc<MailNames>,
     pub(super) drain: Drain,
 }
@@ -39,9 +43,10 @@ impl ZonesService {
         hosted: Arc<Hosted>,
         followers: Followers,
         resolver: Option<Arc<Resolver>>,
+        told: ToldServers,
         drain: Drain,
     ) -> Self {
-        Self { hosted, followers, resolver, mail_names: Arc::default(), drain }
+        Self { hosted, followers, resolver, told, mail_names: Arc::default(), drain }
     }
 
     /// With the names at which the mail roles may put records.
@@ -128,6 +133,7 @@ impl zones_server::Zones for ZonesService {
             let kind = match error {
                 ReloadError::Unknown(_) => FaultKind::NotFound,
                 ReloadError::Errors(_) => FaultKind::Invalid,
+                ReloadError::Signing(_) => FaultKind::Internal,
             };
             Fault::new(kind, error)
         })?;
@@ -161,6 +167,54 @@ impl zones_server::Zones for ZonesService {
         };
         Ok(Response::new(reply))
     }
+
+    async fn list_keys(&self, request: Request<ListKeysRequest>) -> Result<Response<ListKeysReply>, Status> {
+        Peer::require(&request, &READERS)?;
+        let origin = &request.get_ref().origin;
+        if origin.is_empty() {
+            let keys = self.hosted.signers().into_iter().flat_map(|signer| key_messages(signer)).collect();
+            return Ok(Response::new(ListKeysReply { keys }));
+        }
+        let keys = key_messages(keys::signer(&self.hosted, &name(origin)?)?);
+        Ok(Response::new(ListKeysReply { keys }))
+    }
+
+    async fn roll_keys(&self, request: Request<RollKeysRequest>) -> Result<Response<ListKeysReply>, Status> {
+        Peer::require(&request, &[Role::Operator])?;
+        let RollKeysRequest { origin, role, algorithm } = request.into_inner();
+        let signer = Arc::clone(keys::signer(&self.hosted, &name(&origin)?)?);
+        let (role, algorithm) = (keys::role(&role)?, keys::algorithm(&algorithm)?);
+        let hosted = Arc::clone(&self.hosted);
+        blocking(move || keys::roll(&hosted, &signer, role, algorithm)).await?.map(Response::new)
+    }
+
+    async fn confirm_ds(
+        &self,
+        request: Request<ConfirmDsRequest>,
+    ) -> Result<Response<ListKeysReply>, Status> {
+        Peer::require(&request, &[Role::Operator])?;
+        let origin = name(&request.get_ref().origin)?;
+        let signer = Arc::clone(keys::signer(&self.hosted, &origin)?);
+        let hosted = Arc::clone(&self.hosted);
+        blocking(move || keys::confirm_ds(&hosted, &signer)).await?.map(Response::new)
+    }
+
+    async fn show_status(
+        &self,
+        request: Request<ShowStatusRequest>,
+    ) -> Result<Response<ShowStatusReply>, Status> {
+        Peer::require(&request, &READERS)?;
+        let origin = &request.get_ref().origin;
+        let origin: Option<Name> = if origin.is_empty() { None } else { Some(name(origin)?) };
+        let zones = self.hosted.zones().load_full();
+        let wanted = zones.iter().filter(|zone| origin.as_ref().is_none_or(|origin| zone.apex() == origin));
+        let zones: Vec<_> = wanted.map(|zone| keys::zone_status(&self.hosted, zone, &self.told)).collect();
+        match origin.filter(|_| zones.is_empty()) {
+            Some(origin) => Err(Fault::new(FaultKind::NotFound, ReloadError::Unknown(origin)).into()),
+            None => Ok(Response::new(ShowStatusReply { zones })),
+        }
+    }
+
     async fn load_zone(
         &self,
         request: Request<Streaming<LoadZoneRequest>>,

@@ -4,6 +4,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`private`] | private keys, and signing with them |
 //! | [`records`] | DNSKEY, DS, RRSIG, NSEC and NSEC3 as they lie in record data |
 //! | [`canonical`] | the octets that a signature covers |
 //! | [`verify`] | algorithms, signatures, digests of keys |
@@ -11,11 +12,13 @@
 
 pub mod canonical;
 pub mod hashed;
+pub mod private;
 pub mod records;
 pub mod verify;
 
 pub use canonical::signed_data;
 pub use hashed::{NSEC3_HASH_OCTETS, Nsec3Hash, nsec3_hash};
+pub use private::{PrivateKey, PrivateKeyError};
 pub use records::{Dnskey, Ds, Nsec, Nsec3, Rrsig, TypeBitmap, key_tag, type_bitmap};
 pub use verify::{Algorithm, ds_rdata, verify};
 

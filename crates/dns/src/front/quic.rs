@@ -43,6 +43,9 @@ mod error {
     pub const EXCESSIVE_LOAD: u32 = 4;
 }
 
+/// A client may say nothing for so long beyond the time that a connection may be idle.
+const SILENCE: Duration = Duration::from_secs(30);
+
 const MESSAGE_OCTETS_MAX: usize = 2 + u16::MAX as usize;
 
 /// Why QUIC cannot be served.
@@ -99,7 +102,8 @@ fn server_config(tls: &ProtocolTls, idle: Duration) -> Result<ServerConfig, NoIn
         .receive_window(VarInt::from_u32(DNS_QUIC_OCTETS_MAX))
         .send_window(DNS_QUIC_OCTETS_MAX.into())
         .datagram_receive_buffer_size(None)
-        .max_idle_timeout(IdleTimeout::try_from(idle).ok());
+        // Whoever waits for an answer that takes long may be silent meanwhile; who asks nothing is left by [`exchanges`].
+        .max_idle_timeout(IdleTimeout::try_from(idle + SILENCE).ok());
     let crypto = QuicServerConfig::try_from(tls.config())?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport)).migration(false).max_incoming(DNS_QUIC_HANDSHAKES_MAX);

@@ -61,7 +61,7 @@ fn records(answer: &Answer, dnssec_ok: bool, writer: &mut Writer<'_>, rotation: 
     let mut given: Vec<(&Name, Rtype)> = Vec::new();
     for held in answer.records.iter().chain(&answer.authority) {
         let proof = held.evidence.iter().flat_map(|evidence| &evidence.proof);
-        for Witness { owner, rrset, signatures: signed } in proof.filter(|witness| !is_alias(witness)) {
+        for Witness { owner, rrset, signatures: signed } in proof {
             if given.contains(&(owner, rrset.rtype)) {
                 continue;
             }
@@ -74,8 +74,4 @@ fn records(answer: &Answer, dnssec_ok: bool, writer: &mut Writer<'_>, rotation: 
         }
     }
     true
-}
-
-fn is_alias(witness: &Witness) -> bool {
-    witness.rrset.rtype == Rtype::DNAME
 }

@@ -167,6 +167,9 @@ impl Engine {
         }
         let zones = self.zones.load();
         let Some(zone) = zones.get(&name) else { return rcode::NOTAUTH };
+        // The serials of primaries are those of the zone below, if it is signed here.
+        let below = self.agreed.hosted.as_ref().and_then(|hosted| hosted.below(&name));
+        let zone = below.as_ref().unwrap_or(zone);
         if !self.agreed.followers.is_primary(&name, client, key) {
             let what = "a notification from no primary of the zone, or not signed as primaries has it";
             self.streams.refused(&*self.clock, client, request.question.name, what);

@@ -24,7 +24,7 @@ pub struct Witness {
 pub struct Evidence {
     /// The RRSIG records of the set, or of the SOA where there is no set.
     pub signatures: Option<RrSet>,
-    /// NSEC or NSEC3 records that show that there is no such name, type or closer name; or the DNAME that made an alias.
+    /// NSEC or NSEC3 records that show that there is no such name, type or closer name.
     pub proof: Box<[Witness]>,
 }
 
@@ -33,12 +33,6 @@ impl Evidence {
     pub fn new(signatures: Option<&RrSet>, proof: Vec<Witness>) -> Option<Arc<Self>> {
         let something = signatures.is_some() || !proof.is_empty();
         something.then(|| Arc::new(Self { signatures: signatures.cloned(), proof: proof.into() }))
-    }
-
-    /// Of an alias that was made of a DNAME: the DNAME.
-    pub fn of_dname((owner, rrset): &Owned, signatures: Option<&RrSet>) -> Option<Arc<Self>> {
-        let signatures = signatures.cloned();
-        Self::new(None, vec![Witness { owner: owner.clone(), rrset: rrset.clone(), signatures }])
     }
 
     /// Memory in octets.

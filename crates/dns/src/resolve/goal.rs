@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 
 use super::evidence::{Evidence, Proven, Sections};
+use super::rename::is_made;
 use super::reply::{Owned, Reply};
 use super::round::Round;
 use super::security::{Failure, Security};
@@ -98,8 +99,8 @@ pub(super) fn plain(reply: &Reply, sections: Option<&Sections>, security: Securi
     };
     let sets = chain.iter().enumerate().map(|(index, owned)| {
         let before = index.checked_sub(1).and_then(|before| chain.get(before));
-        if let Some(dname) = before.filter(|(_, set)| set.rtype == Rtype::DNAME) {
-            return proven(Evidence::of_dname(dname, signatures(dname)));
+        if is_made(before, owned) {
+            return proven(None);
         }
         let proof = sections.filter(|_| made_of_wildcard(owned)).map(Sections::witnesses);
         proven(Evidence::new(signatures(owned), proof.unwrap_or_default()))

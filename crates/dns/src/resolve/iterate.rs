@@ -33,6 +33,7 @@ use super::evidence::{Proven, Sections};
 use super::goal::{Goal, Parked, Purpose, plain};
 use super::known::{Known, known, start};
 use super::minimise::Uncut;
+use super::rename::{Renamed, is_made};
 use super::reply::{self, Owned, Reply};
 use super::round::{Candidate, Round, TRIES_MAX};
 use super::routes::forwarded;
@@ -168,6 +169,7 @@ impl Iteration {
                     let outcome = match &known {
                         Known::Reply(reply) => describe(reply),
                         Known::Hit(hit) => describe_hit(hit),
+                        Known::Renamed(renamed) => format!("alias to {}", renamed.target),
                     };
                     let step =
                         Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
@@ -178,6 +180,7 @@ impl Iteration {
                             self.take_reply(reply, verdict, context, false)
                         }
                         Known::Hit(hit) => self.take_hit(hit),
+                        Known::Renamed(renamed) => self.take_renamed(renamed),
                     };
                     if let Some(done) = finish.and_then(|finish| self.finish(finish)) {
                         return Action::Done(done);
@@ -294,7 +297,7 @@ impl Iteration {
         };
         let (name, rtype) = (ask.name.clone(), ask.rtype);
         self.steps.push(Step { source, zone: zone.clone(), name, rtype, outcome: described.clone(), took });
-        if part && !is_told_of_part(reply.as_ref().map(|(reply, _)| reply), &ask) {
+        if part && !is_told_of_part(&reply, &ask) {
             round.shown.show_all();
         }
         match reply {
@@ -444,12 +447,14 @@ impl Iteration {
         let Verdict { sets, missing, trust, .. } = verdict;
         let missing = missing.unwrap_or_else(|| Proven::not(Security::Indeterminate));
         let take = |goal: &mut Goal, records: Vec<Owned>| {
-            for ((owner, rrset), proven) in records.into_iter().zip(sets) {
-                let ttl = rrset.ttl.min(max_ttl);
-                if kept {
-                    context.cache.put_positive(&owner, rrset.clone(), proven.clone(), context.now);
+            let mut before = None;
+            for (owned, proven) in records.into_iter().zip(sets) {
+                let ttl = owned.1.ttl.min(max_ttl);
+                if kept && !is_made(before.as_ref(), &owned) {
+                    context.cache.put_positive(&owned.0, owned.1.clone(), proven.clone(), context.now);
                 }
-                goal.records.push(Held::fetched((owner, rrset), ttl, &proven));
+                goal.records.push(Held::fetched(owned.clone(), ttl, &proven));
+                before = Some(owned);
             }
         };
         if let Some((name, trust, ttl)) = trust.filter(|_| kept) {
@@ -504,7 +509,7 @@ impl Iteration {
                 let target = (rrset.rtype == Rtype::CNAME && goal.rtype != Rtype::CNAME)
                     .then(|| Name::from_wire(rrset.first()).ok())
                     .flatten();
-                goal.records.extend(Held::all_cached((goal.name.clone(), rrset.clone()), &hit));
+                goal.records.push(Held::cached((goal.name.clone(), rrset.clone()), &hit));
                 match target {
                     Some(target) => goal.rename(target).err().map(Finish::Failed),
                     None => Some(Finish::Records),
@@ -515,6 +520,16 @@ impl Iteration {
             Entry::Failure(_, _, failure) => Some(Finish::Failed(failure.clone())),
             Entry::Delegation(_) | Entry::Trust(_) => None,
         }
+    }
+
+    /// Uses a DNAME that the cache holds.
+    fn take_renamed(&mut self, renamed: Renamed) -> Option<Finish> {
+        let goal = self.goals.last_mut()?;
+        goal.records.extend(renamed.held(&goal.name));
+        if goal.rtype == Rtype::CNAME {
+            return Some(Finish::Records);
+        }
+        goal.rename(renamed.target).err().map(Finish::Failed)
     }
 
     /// Ends the goal on top: hands what it found to the one below, or is the end of all.
@@ -555,11 +570,11 @@ impl Iteration {
 
 /// Whether a server that was asked for a part of the name said what the next question depends on, or shall be asked for
 /// that part in another way.
-fn is_told_of_part(reply: Result<&Reply, &AskError>, ask: &Ask) -> bool {
+fn is_told_of_part(reply: &Result<(Reply, Sections), AskError>, ask: &Ask) -> bool {
     match reply {
-        Ok(Reply::Referral(_) | Reply::Answer(_) | Reply::NoData(..)) => true,
-        Ok(Reply::Truncated) | Err(AskError::Suspicious) => !ask.tcp,
-        Ok(Reply::NotUnderstood(_)) => ask.edns,
+        Ok((Reply::Referral(_) | Reply::Answer(_) | Reply::NoData(..), _)) => true,
+        Ok((Reply::Truncated, _)) | Err(AskError::Suspicious) => !ask.tcp,
+        Ok((Reply::NotUnderstood(_), _)) => ask.edns,
         _ => false,
     }
 }

@@ -1,19 +1,21 @@
-//! What our own zones and the cache know about a goal, and where asking begins.
+//! What our own zones and the cache know about a goal, and where asking about it begins.
 
 use std::sync::Arc;
 
 use super::cache::Hit;
 use super::goal::{Goal, Purpose};
 use super::iterate::{Context, Freshness};
+use super::rename::{Renamed, renamed};
 use super::reply::Reply;
 use super::steps::Source;
 use super::{Delegation, local};
 use crate::wire::Rtype;
 
-/// What is known about a goal before anybody is asked.
+/// What is known without asking anybody.
 pub(super) enum Known {
     Reply(Reply),
     Hit(Hit),
+    Renamed(Renamed),
 }
 
 /// What our own zones or the cache know about a goal.
@@ -38,7 +40,9 @@ fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
         Purpose::Address => context.cache.unchecked_answer(&goal.name, goal.rtype, context.now),
         Purpose::Answer | Purpose::Trust => context.cache.answer(&goal.name, goal.rtype, context.now),
     };
-    hit.map(|hit| (Source::Cache, Known::Hit(hit)))
+    let renamed = || renamed(context.cache, &goal.name, context.now, false).map(Known::Renamed);
+    let known = hit.map(Known::Hit).or_else(renamed)?;
+    Some((Source::Cache, known))
 }
 
 /// The delegation that a goal starts at. DS records are the upper side's of a zone cut (RFC 4035 section 3.1.4.1).

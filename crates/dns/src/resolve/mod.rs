@@ -13,10 +13,12 @@ pub mod iterate;
 mod known;
 mod local;
 mod minimise;
+mod rename;
 mod reply;
 mod round;
 pub mod routes;
 mod rules;
+pub mod secure;
 pub mod security;
 pub mod servers;
 pub mod special;
@@ -33,6 +35,7 @@ use arc_swap::ArcSwap;
 pub use delegation::{Delegation, NameServer};
 use metrics::{counter, gauge, histogram};
 use postroad_service::Clock;
+use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 pub use steps::{Answer, Explained, Held, Source, Step};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{error::Elapsed, timeout};
@@ -151,20 +154,28 @@ impl Resolver {
         let (mut records, mut over) = (Vec::new(), false);
         let mut name = name.clone();
         let answer = loop {
-            let hit = match self.cache.answer(&name, rtype, now) {
-                Some(hit) => hit,
-                None if stale => {
-                    over = true;
-                    self.cache.stale(&name, rtype, now)?
+            let hit = self.cache.answer(&name, rtype, now).or_else(|| {
+                over |= stale;
+                if stale { self.cache.stale(&name, rtype, now) } else { None }
+            });
+            let Some(hit) = hit else {
+                let renamed = rename::renamed(&self.cache, &name, now, stale)?;
+                if records.len() > DNS_ALIAS_STEPS_MAX {
+                    return None;
                 }
-                None => return None,
+                records.extend(renamed.held(&name));
+                if rtype == Rtype::CNAME {
+                    break Answer::positive(records);
+                }
+                name = renamed.target;
+                continue;
             };
             let held = |owned: &reply::Owned| Held::cached(owned.clone(), &hit);
             match &hit.entry {
                 Entry::Positive(rrset) => {
                     let alias = rrset.rtype == Rtype::CNAME && rtype != Rtype::CNAME;
                     let target = if alias { Some(Name::from_wire(rrset.first()).ok()?) } else { None };
-                    records.extend(Held::all_cached((name, rrset.clone()), &hit));
+                    records.push(Held::cached((name, rrset.clone()), &hit));
                     match target {
                         // A circle is found by the iteration, which counts.
                         Some(target) if records.iter().all(|held: &Held| held.owner != target) => {

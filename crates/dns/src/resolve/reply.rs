@@ -95,22 +95,20 @@ fn follow(answers: &[Record], name: &Name, rtype: Rtype, zone: &Name) -> Followe
     let mut chain: Vec<Owned> = Vec::new();
     let mut last = name.clone();
     while chain.len() <= DNS_ALIAS_STEPS_MAX {
-        if rtype == Rtype::CNAME
-            && let Some((owner, dname, target)) = renamed(answers, &last, zone)
-        {
-            push_renamed(&mut chain, (owner, dname), &last, &target);
-            return Followed::Complete(chain);
-        }
-        if let Some(rrset) = rrset(answers, &last, rtype) {
+        let target = if let Some((owner, dname, target)) = renamed(answers, &last, zone) {
+            let mut alias = RrSetBuilder::new(Rtype::CNAME, dname.ttl);
+            alias.push(target.as_wire());
+            chain.push((owner, dname));
+            chain.extend(alias.build().map(|alias| (last.clone(), Arc::new(alias))));
+            if rtype == Rtype::CNAME {
+                return Followed::Complete(chain);
+            }
+            Some(target)
+        } else if let Some(rrset) = rrset(answers, &last, rtype) {
             chain.push((last, rrset));
             return Followed::Complete(chain);
-        }
-        if rtype == Rtype::CNAME {
+        } else if rtype == Rtype::CNAME {
             break;
-        }
-        let target = if let Some((owner, dname, target)) = renamed(answers, &last, zone) {
-            push_renamed(&mut chain, (owner, dname), &last, &target);
-            Some(target)
         } else if let Some(alias) = rrset(answers, &last, Rtype::CNAME) {
             let target = Name::from_wire(alias.first()).ok();
             chain.push((last.clone(), alias));
@@ -137,14 +135,6 @@ fn renamed(answers: &[Record], name: &Name, zone: &Name) -> Option<(Name, Arc<Rr
     let dname = rrset(answers, &owner, Rtype::DNAME)?;
     let target = name.replace_suffix(&owner, &Name::from_wire(dname.first()).ok()?)?.ok()?;
     Some((owner, dname, target))
-}
-
-/// Adds a DNAME and the alias that it makes of a name.
-fn push_renamed(chain: &mut Vec<Owned>, dname: Owned, name: &Name, target: &Name) {
-    let mut alias = RrSetBuilder::new(Rtype::CNAME, dname.1.ttl);
-    alias.push(target.as_wire());
-    chain.push(dname);
-    chain.extend(alias.build().map(|alias| (name.clone(), Arc::new(alias))));
 }
 
 /// The records of one owner and type. A TTL with the highest bit set counts as 0 (RFC 2181 section 8).

@@ -1,4 +1,4 @@
-//! The attempt to get an answer from the servers of one zone: who they are, which address is the best to ask next.
+//! The attempt to get an answer from one zone's servers: who they are, which was asked how often, whom to ask next.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -79,17 +79,6 @@ impl Held {
         Self { owner, rrset, ttl: ttl.min(lifetime), age: None, security, evidence }
     }
 
-    /// From the cache, behind the DNAME that it was made of if it is such an alias.
-    pub(super) fn all_cached(owned: Owned, hit: &Hit) -> impl Iterator<Item = Self> {
-        let witness = hit.evidence.as_ref().and_then(|evidence| evidence.proof.first());
-        let dname = witness.filter(|witness| witness.rrset.rtype == Rtype::DNAME).map(|witness| {
-            let evidence = Evidence::new(witness.signatures.as_ref(), Vec::new());
-            let owned = (witness.owner.clone(), witness.rrset.clone());
-            Self { evidence, ..Self::cached(owned, hit) }
-        });
-        dname.into_iter().chain([Self::cached(owned, hit)])
-    }
-
     pub(super) fn cached((owner, rrset): Owned, hit: &Hit) -> Self {
         let evidence = hit.evidence.clone();
         Self { owner, rrset, ttl: hit.ttl, age: Some(hit.age), security: hit.security, evidence }

@@ -137,7 +137,7 @@ impl Follower {
     }
 
     fn present(&self) -> Option<Arc<Zone>> {
-        self.hosted.zones().load().get(&self.zone).filter(|zone| zone.is_available()).cloned()
+        self.hosted.below(&self.zone).filter(|zone| zone.is_available())
     }
 
     /// The copy's file tells by its time when it was confirmed last.
@@ -160,10 +160,20 @@ impl Follower {
         }
     }
 
-    /// In a task that may block: what has changed is found out, and another zone may be on its way from the disk.
+    /// In a task that may block: what has changed is found out, and the zone may be signed.
     async fn publish(&self, zone: Zone) -> Option<Arc<Zone>> {
         let hosted = Arc::clone(&self.hosted);
-        tokio::task::spawn_blocking(move || hosted.publish(zone)).await.ok()?
+        match tokio::task::spawn_blocking(move || hosted.publish(zone)).await {
+            Ok(Ok(())) => self.hosted.below(&self.zone),
+            Ok(Err(error)) => {
+                warn!("what has come is not served: {error}");
+                None
+            }
+            Err(error) => {
+                warn!(zone = %self.zone, "what has come is not served, the work ended early: {error}");
+                None
+            }
+        }
     }
 
     /// Asks the primaries one after the other, `first` before the others, until one has brought or confirmed a version.

@@ -7,6 +7,7 @@
 //! | [`incoming`] | what the messages of another server's transfer bring |
 //! | `notify` | tells other servers that a zone has changed |
 //! | `outgoing` | a zone, or what has changed in it, as a stream of records (AXFR, IXFR) |
+//! | [`told`] | what other servers said when they were told |
 //! | `peer` | another server, over TCP and UDP |
 //!
 //! A transfer is of one version of a zone: it holds the zone as it was when it was asked for, and a reload meanwhile
@@ -19,6 +20,7 @@ mod notify;
 mod outgoing;
 mod peer;
 mod schedule;
+pub mod told;
 
 pub use access::{Access, Rule};
 pub use follow::{Follower, Followers, Poke};

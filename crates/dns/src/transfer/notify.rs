@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::Peer;
 use super::peer::{push_soa, seconds};
+use super::told::{Knows, Outcome, ToldServers};
 use crate::wire::{Name, OPCODE_NOTIFY, Reader, Rtype, question_only};
 use crate::zone::Zones;
 
@@ -33,6 +34,8 @@ pub struct Notifier {
     pub peer: Peer,
     pub zones: Arc<ArcSwap<Zones>>,
     pub clock: Arc<dyn Clock>,
+    /// Where what comes of it is taken down.
+    pub told: ToldServers,
 }
 
 /// What a notification led to.
@@ -53,7 +56,7 @@ impl Notifier {
             let (zone, server) = (&self.zone, self.peer.address);
             tokio::select! {
                 () = drain.stopping() => return,
-                told = self.tell(&mut serial) => match told {
+                told = self.tell(&mut serial) => match self.note(told, &serial) {
                     Some(Told::Heard) => info!(%zone, %server, "another server knows that the zone has changed"),
                     Some(Told::Refused(code)) => warn!(
                         %zone, %server, code,
@@ -69,6 +72,17 @@ impl Notifier {
                 changed = serial.changed() => if changed.is_err() { return },
             }
         }
+    }
+
+    fn note(&self, told: Option<Told>, serial: &watch::Receiver<u32>) -> Option<Told> {
+        let outcome = match told? {
+            Told::Heard => Outcome::Heard,
+            Told::Refused(code) => Outcome::Refused(code),
+            Told::Silence => Outcome::Silent,
+        };
+        let knows = Knows { serial: *serial.borrow(), outcome, at: self.clock.now() };
+        self.told.note(&self.zone, self.peer.address, knows);
+        told
     }
 
     /// Tells until it is heard; `None` when the zone has changed again meanwhile, or is not available.

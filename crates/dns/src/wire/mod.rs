@@ -27,7 +27,7 @@ pub use fields::{Field, fields, validate_rdata};
 pub use name::{KeyBuf, Name, NameError};
 pub(crate) use parts::{algorithm_name, type_map, types_of};
 pub use query::{
-    Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError, lifetime,
+    Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError, lifetime, pad_query,
 };
 pub(crate) use radix::{push_base32hex, unbase32hex, unbase64};
 pub use reader::{Header, Malformed, Reader, Record};
@@ -37,5 +37,5 @@ pub use show::display_rdata;
 pub use template::SoaTemplate;
 pub(crate) use text::rdata_to_wire;
 pub use text::{RdataError, Word, parse_rdata, parse_ttl};
-pub(crate) use time::utc;
+pub(crate) use time::{shown_time, time_of, utc};
 pub use writer::{Section, TTL_PLACES_MAX, Writer, header_only, question_only};

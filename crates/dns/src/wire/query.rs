@@ -6,6 +6,7 @@
 use postroad_types::limits::DNS_NAME_OCTETS_MAX;
 
 use super::Rtype;
+use super::options::code;
 
 /// Octets of a message header.
 pub(super) const HEADER_OCTETS: usize = 12;
@@ -224,6 +225,27 @@ fn least_ttl(response: &[u8]) -> Option<u32> {
     least
 }
 
+/// Makes a question a multiple of `block` octets long (RFC 8467 section 4.1) by an option in its OPT record, if that is
+/// the one record behind the question; else it is left as it is.
+pub fn pad_query(query: &mut Vec<u8>, block: usize) {
+    let opt = || {
+        let at = skip_name(query, HEADER_OCTETS)? + 4;
+        let alone = query.get(4..HEADER_OCTETS)? == [0, 1, 0, 0, 0, 0, 0, 1];
+        let is_opt = query.get(at) == Some(&0) && u16_at(query, at + 1)? == Rtype::OPT.0;
+        let options = usize::from(u16_at(query, at + 9)?);
+        (alone && is_opt && at + 11 + options == query.len()).then_some((at + 9, options))
+    };
+    let Some((length_at, options)) = opt() else { return };
+    let padding = (query.len() + 4).next_multiple_of(block.max(1)) - (query.len() + 4);
+    let Ok(length) = u16::try_from(options + 4 + padding) else { return };
+    if let Some(place) = query.get_mut(length_at..length_at + 2) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    query.extend_from_slice(&code::PADDING.to_be_bytes());
+    query.extend_from_slice(&(padding as u16).to_be_bytes());
+    query.resize(query.len() + padding, 0);
+}
+
 /// EDNS options are code, length and data each (RFC 6891 section 6.1.2).
 fn options_are_whole(mut options: &[u8]) -> bool {
     while !options.is_empty() {
@@ -288,6 +310,26 @@ mod tests {
         assert_eq!(ttl([1, 0, 1, 0], &[record(2, 5)]), 0, "a referral");
         assert_eq!(ttl([1, 2, 0, 0], &[record(1, 60)]), 0);
         assert_eq!(lifetime(&[0; 5]), 0);
+    }
+
+    #[test]
+    fn questions_are_padded_behind_their_options() {
+        let with_option =
+            [QUESTION, b"\x00\x00\x29\x10\x00\x00\x00\x80\x00\x00\x05\x00\x08\x00\x01x"].concat();
+        for records in [[QUESTION, OPT].concat(), with_option] {
+            let mut octets = query([1, 0, 0, 1], &records);
+            pad_query(&mut octets, 128);
+            assert_eq!(octets.len(), 128);
+            let edns = Request::parse(&octets).unwrap().edns.unwrap();
+            assert!(edns.option(code::PADDING).unwrap().iter().all(|octet| *octet == 0));
+        }
+        let plain = query([1, 0, 0, 0], QUESTION);
+        let signed = query([1, 0, 0, 2], &[QUESTION, OPT, TSIG].concat());
+        for unpadded in [plain, signed, vec![0; 3], query([1, 0, 0, 1], QUESTION)] {
+            let mut octets = unpadded.clone();
+            pad_query(&mut octets, 128);
+            assert_eq!(octets, unpadded);
+        }
     }
 
     #[test]

@@ -61,9 +61,33 @@ pub(super) fn push(text: &mut String, seconds: u32) {
     let _ = write!(text, "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}");
 }
 
+/// Seconds since 1970 as RFC 3339 writes them: `2026-11-21T12:00:00Z`. What comes after 2106 is shown as that year's end.
+pub(crate) fn shown_time(seconds: u64) -> String {
+    let seconds = seconds.min(u32::MAX.into());
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// What [`shown_time`] shows, read back.
+pub(crate) fn time_of(text: &str) -> Option<u64> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).collect();
+    let seconds = parse(&digits).map(u64::from)?;
+    (shown_time(seconds) == text).then_some(seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_in_words_read_back() {
+        assert_eq!(shown_time(951_868_799), "2000-02-29T23:59:59Z");
+        assert_eq!(time_of("2000-02-29T23:59:59Z"), Some(951_868_799));
+        for wrong in ["", "2000-02-29", "2000-02-30T00:00:00Z", "2000-02-29 23:59:59Z", "951868799"] {
+            assert_eq!(time_of(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn times_from_1970_to_2106() {

@@ -1,9 +1,12 @@
 //! The zones of a node: read from their files at the start and again when asked to, or had from other servers; built
 //! aside and swapped whole.
+//!
+//! Of a zone that is signed here there are two: the one below, as it stands in its file or came, which is what is read,
+//! followed and updated; and the signed version of it, which is what is served.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -12,6 +15,7 @@ use tracing::{info, warn};
 use super::delta::{History, is_same};
 use super::serial::is_newer;
 use super::{Zone, ZoneError, ZoneErrors, Zones, load_zone_file, save_zone};
+use crate::signing::{Signer, SignerError, Version};
 use crate::wire::Name;
 
 /// A zone and where it comes from.
@@ -30,6 +34,25 @@ pub enum ReloadError {
     Unknown(Name),
     #[error("{0}")]
     Errors(ZoneErrors),
+    #[error("{0}")]
+    Signing(#[from] SigningError),
+}
+
+/// Why the version of a zone that is served cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[error("the zone {zone} cannot be signed: {error}")]
+pub struct SigningError {
+    zone: Name,
+    error: SignerError,
+}
+
+/// Why zones cannot be served at the start.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{0}")]
+    Zones(#[from] ZoneErrors),
+    #[error("{0}")]
+    Signing(#[from] SigningError),
 }
 
 /// Why a zone was not changed. What was served is served on.
@@ -44,6 +67,8 @@ pub enum ChangeError {
     Touched(PathBuf),
     #[error("{} cannot be written: {error}", file.display())]
     Write { file: PathBuf, error: std::io::Error },
+    #[error("{0}")]
+    Signing(#[from] SigningError),
 }
 
 /// The zones that are served.
@@ -51,23 +76,54 @@ pub enum ChangeError {
 pub struct Hosted {
     sources: Vec<ZoneSource>,
     zones: Arc<ArcSwap<Zones>>,
+    /// The zones below those that are signed here.
+    below: Mutex<HashMap<Name, Arc<Zone>>>,
+    signers: HashMap<Name, Arc<Signer>>,
     /// The serial of each zone, for those who wait for another.
     serials: HashMap<Name, watch::Sender<u32>>,
-    /// One change at a time, so that the slower of two does not undo the other.
-    changing: Mutex<()>,
+    /// One change of a zone at a time, so that the slower of two does not undo the other.
+    changing: HashMap<Name, Mutex<()>>,
+}
+
+/// A version of a zone that may be served.
+struct Prepared {
+    /// The zone below, if it is signed here.
+    below: Option<Arc<Zone>>,
+    /// `None`: what is served stays right.
+    served: Option<Zone>,
 }
 
 impl Hosted {
     /// Reads all zones. A secondary zone without a copy that can be read is not available until it has come. Blocks on
     /// files.
-    pub fn load(sources: Vec<ZoneSource>) -> Result<Self, ZoneErrors> {
+    pub fn load(sources: Vec<ZoneSource>) -> Result<Self, LoadError> {
+        Self::load_signing(sources, Vec::new())
+    }
+
+    /// The same with zones that are signed here. Blocks on signatures, too.
+    pub fn load_signing(sources: Vec<ZoneSource>, signers: Vec<Arc<Signer>>) -> Result<Self, LoadError> {
         let (secondary, own): (Vec<_>, Vec<_>) = sources.iter().cloned().partition(|source| source.secondary);
         let mut zones = read(&own)?;
         zones.extend(secondary.into_iter().map(copy));
+        let changing = zones.iter().map(|zone| (zone.apex().clone(), Mutex::new(()))).collect();
+        let signers = signers.into_iter().map(|signer| (signer.zone().clone(), signer)).collect();
         let serials = zones.iter().map(|zone| (zone.apex().clone(), watch::Sender::new(zone.serial())));
-        let serials = serials.collect();
-        let zones = Zones::new(zones.into_iter().map(Arc::new));
-        Ok(Self { sources, zones: Arc::new(ArcSwap::from_pointee(zones)), serials, changing: Mutex::new(()) })
+        let hosted = Self {
+            sources,
+            zones: Arc::default(),
+            below: Mutex::default(),
+            signers,
+            serials: serials.collect(),
+            changing,
+        };
+        for zone in zones {
+            let signer = hosted.signers.get(zone.apex()).filter(|_| zone.is_available());
+            let file = zone.file.clone();
+            let kept = signer.and_then(|signer| signer.kept()).map(|kept| Zone { file, ..kept });
+            let Prepared { below, served } = hosted.prepare(zone, kept.as_ref())?;
+            hosted.commit(vec![Prepared { below, served: served.or(kept) }]);
+        }
+        Ok(hosted)
     }
 
     /// The names of all zones.
@@ -92,28 +148,70 @@ impl Hosted {
         self.serials.get(origin).map(watch::Sender::subscribe)
     }
 
+    /// The zone below a version that is signed here, else the version that is served: what other servers' versions, files and
+    /// updates are about.
+    pub fn below(&self, origin: &Name) -> Option<Arc<Zone>> {
+        let below = self.lock_below().get(origin).cloned();
+        below.or_else(|| self.zones.load().get(origin).cloned())
+    }
+
+    /// The serial of the zone below that belongs to `serial` of what is served: who read the one changes the other.
+    pub fn serial_below(&self, origin: &Name, serial: u32) -> u32 {
+        let served = self.zones.load().get(origin).is_some_and(|zone| zone.serial() == serial);
+        self.below(origin).filter(|_| served).map_or(serial, |below| below.serial())
+    }
+
+    /// What signs a zone.
+    pub fn signer(&self, origin: &Name) -> Option<&Arc<Signer>> {
+        self.signers.get(origin)
+    }
+
+    /// All that sign, by their zones.
+    pub fn signers(&self) -> Vec<&Arc<Signer>> {
+        let mut signers: Vec<_> = self.signers.values().collect();
+        signers.sort_by(|left, right| left.zone().key().as_bytes().cmp(right.zone().key().as_bytes()));
+        signers
+    }
+
     /// Reads one zone, or all of them, again. Nothing changes unless all are right. What is had from other servers
     /// stays as it is. Blocks on files.
     pub fn reload(&self, origin: Option<&Name>) -> Result<Vec<Arc<Zone>>, ReloadError> {
-        let one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted =
             self.sources.iter().filter(|source| origin.is_none_or(|origin| *origin == source.origin));
         let (secondary, own): (Vec<_>, Vec<_>) = wanted.cloned().partition(|source| source.secondary);
         if let Some(origin) = origin.filter(|_| own.is_empty() && secondary.is_empty()) {
             return Err(ReloadError::Unknown(origin.clone()));
         }
+        // Always in the order of the configuration, so that two of these cannot wait for each other.
+        let one_at_a_time: Vec<_> = own.iter().filter_map(|source| self.lock(&source.origin)).collect();
         let zones = read(&own).map_err(ReloadError::Errors)?;
-        let mut now = self.swap(zones);
+        let prepared = zones.into_iter().map(|zone| self.prepare_next(zone)).collect::<Result<_, _>>()?;
+        self.commit(prepared);
         drop(one_at_a_time);
         let all = self.zones.load();
-        now.extend(secondary.iter().filter_map(|source| all.get(&source.origin).cloned()));
-        Ok(now)
+        Ok(own.iter().chain(&secondary).filter_map(|source| all.get(&source.origin).cloned()).collect())
     }
 
-    /// Serves a version of a zone from now on. It must be one of those that were loaded.
-    pub fn publish(&self, zone: Zone) -> Option<Arc<Zone>> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.swap(vec![zone]).pop()
+    /// Serves a version of a zone from now on. It must be one of those that were loaded. Blocks on files.
+    pub fn publish(&self, zone: Zone) -> Result<(), SigningError> {
+        let _one_at_a_time = self.lock(zone.apex());
+        let prepared = self.prepare_next(zone)?;
+        self.commit(vec![prepared]);
+        Ok(())
+    }
+
+    /// Signs a zone as it is now: by the clock, or as its keys have it. Blocks on files and signatures.
+    pub fn sign_anew(&self, origin: &Name) -> Result<(), SigningError> {
+        let _one_at_a_time = self.lock(origin);
+        let Some(below) = self.lock_below().get(origin).cloned() else { return Ok(()) };
+        let present = self.zones.load().get(origin).cloned();
+        let served = self.version(&below, present.as_deref())?;
+        let served = match served {
+            Version::New(zone) => Some(*zone),
+            Version::AsItIs | Version::Same => None,
+        };
+        self.commit(vec![Prepared { below: Some(below), served }]);
+        Ok(())
     }
 
     /// Changes a zone of ours: what `change` makes of it is written to its file, and served once it is there. `None` when
@@ -123,10 +221,10 @@ impl Hosted {
         origin: &Name,
         change: impl FnOnce(&Zone) -> Result<Option<Zone>, u16>,
     ) -> Result<Option<Arc<Zone>>, ChangeError> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.lock(origin);
         let source = self.sources.iter().find(|source| source.origin == *origin && !source.secondary);
         let file = source.and_then(|source| source.file.as_deref()).ok_or(ChangeError::NotOurs)?;
-        let present = self.zones.load().get(origin).cloned().ok_or(ChangeError::NotOurs)?;
+        let present = self.below(origin).ok_or(ChangeError::NotOurs)?;
         let time = || file.metadata().and_then(|file| file.modified()).ok();
         // What an operator has written there must not be lost.
         if time() != present.file_time {
@@ -135,28 +233,75 @@ impl Hosted {
         let Some(mut zone) = change(&present).map_err(ChangeError::Refused)? else { return Ok(None) };
         save_zone(&zone, file).map_err(|error| ChangeError::Write { file: file.to_owned(), error })?;
         zone.file_time = time();
-        Ok(self.swap(vec![zone]).pop())
+        let prepared = self.prepare_next(zone)?;
+        self.commit(vec![prepared]);
+        Ok(self.zones.load().get(origin).cloned())
     }
 
-    /// Puts new versions in place, each with the history that leads to it. To be called under the lock.
-    fn swap(&self, zones: Vec<Zone>) -> Vec<Arc<Zone>> {
+    fn lock_below(&self) -> MutexGuard<'_, HashMap<Name, Arc<Zone>>> {
+        self.below.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self, origin: &Name) -> Option<MutexGuard<'_, ()>> {
+        Some(self.changing.get(origin)?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What would be served of a zone after what is served now. To be called under the zone's lock.
+    fn prepare_next(&self, zone: Zone) -> Result<Prepared, SigningError> {
+        let present = self.zones.load().get(zone.apex()).filter(|zone| zone.is_available()).cloned();
+        self.prepare(zone, present.as_deref())
+    }
+
+    fn prepare(&self, zone: Zone, before: Option<&Zone>) -> Result<Prepared, SigningError> {
+        if !zone.is_available() {
+            return Ok(Prepared { below: None, served: Some(zone) });
+        }
+        match self.version(&zone, before)? {
+            Version::AsItIs => Ok(Prepared { below: None, served: Some(zone) }),
+            Version::Same => Ok(Prepared { below: Some(Arc::new(zone)), served: None }),
+            Version::New(signed) => Ok(Prepared { below: Some(Arc::new(zone)), served: Some(*signed) }),
+        }
+    }
+
+    fn version(&self, zone: &Zone, before: Option<&Zone>) -> Result<Version, SigningError> {
+        let Some(signer) = self.signers.get(zone.apex()) else { return Ok(Version::AsItIs) };
+        signer.version(zone, before).map_err(|error| SigningError { zone: zone.apex().clone(), error })
+    }
+
+    /// Puts new versions in place, each with the history that leads to it. To be called under the zones' locks.
+    fn commit(&self, prepared: Vec<Prepared>) {
         let present = self.zones.load_full();
-        let zones: Vec<Arc<Zone>> = zones
-            .into_iter()
-            .map(|mut zone| {
+        let mut served: Vec<Arc<Zone>> = Vec::with_capacity(prepared.len());
+        let mut signed: Vec<Arc<Zone>> = Vec::new();
+        for Prepared { below, served: new } in prepared {
+            if let Some(mut zone) = new {
                 if let Some(old) = present.get(zone.apex()) {
                     zone.history = follow(old, &zone);
                 }
-                Arc::new(zone)
-            })
-            .collect();
-        self.zones.store(Arc::new(present.with(zones.iter().cloned())));
-        for zone in &zones {
+                let zone = Arc::new(zone);
+                if below.is_some() {
+                    signed.push(Arc::clone(&zone));
+                } else {
+                    self.lock_below().remove(zone.apex());
+                }
+                served.push(zone);
+            }
+            if let Some(below) = below {
+                self.lock_below().insert(below.apex().clone(), below);
+            }
+        }
+        // Zones that are not among these may have been put in place meanwhile.
+        self.zones.rcu(|present| present.with(served.iter().cloned()));
+        for zone in &served {
             if let Some(serial) = self.serials.get(zone.apex()) {
                 serial.send_if_modified(|serial| std::mem::replace(serial, zone.serial()) != zone.serial());
             }
         }
-        zones
+        for zone in signed {
+            if let Some(signer) = self.signers.get(zone.apex()) {
+                signer.served(&zone);
+            }
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub use build::{check_zone_text, load_zone_file, zone_from_text};
 pub use commit::{Commit, CommitError, difference, zone_replaced};
 pub use delta::{Change, Delta, History};
 pub use export::save_zone;
-pub use hosted::{ChangeError, Hosted, ReloadError, ZoneSource};
+pub use hosted::{ChangeError, Hosted, LoadError, ReloadError, SigningError, ZoneSource};
 pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
 pub use proofs::Proof;
@@ -42,6 +42,7 @@ pub use set::Zones;
 pub use update::Update;
 pub use walk::RecordPlace;
 
+use crate::dnssec::hashed::hash_of_owner;
 use crate::wire::{KeyBuf, Name, RrSet, Rtype, SoaTemplate};
 
 /// A name of a zone with its record sets; none at an empty non-terminal.
@@ -234,6 +235,14 @@ impl Zone {
     fn keyed(&self) -> impl Iterator<Item = ((bool, &[u8]), &Node)> {
         let names = self.nodes.iter().map(|(key, node)| ((false, &**key), &**node));
         names.chain(self.hashed.iter().map(|(hash, node)| ((true, &hash[..]), &**node)))
+    }
+
+    /// The node that holds the set of `owner` and `rtype`, be it below a zone cut, or a hashed name's.
+    pub fn node(&self, owner: &Name, rtype: Rtype) -> Option<&Node> {
+        if rtype == Rtype::NSEC3 {
+            return self.hashed.exact(&hash_of_owner(owner, &self.apex)?);
+        }
+        self.glue(&owner.key())
     }
 
     fn relative<'k>(&self, key: &'k KeyBuf) -> Option<&'k [u8]> {

@@ -1,6 +1,8 @@
 //! A stage for tests over real sockets: servers on 127.0.0.x, and questions put to them.
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
+pub mod encrypted;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;

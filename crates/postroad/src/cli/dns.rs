@@ -1,6 +1,7 @@
 //! `postroad dns`: the resolver, its cache, the zones, the traffic.
 
 mod cache;
+mod keys;
 mod record;
 mod top;
 mod zone;
@@ -48,6 +49,10 @@ enum What {
     Record(record::Args),
     /// What passes, as it passes
     Top(top::Args),
+    /// The keys that zones are signed with, and what their parents need to know of them
+    Keys(keys::Args),
+    /// How the zones are: serials, signatures, what comes next, who knows the last version
+    Status(keys::StatusArgs),
     /// Say what is wrong with a zone file, without serving it; needs no running service
     CheckZone { origin: String, file: PathBuf },
 }
@@ -68,6 +73,8 @@ pub async fn main(config: &Path, args: Args) -> Result<(), String> {
         What::Zone(args) => zone::main(&mut ZonesClient::new(channel), args).await,
         What::Record(args) => record::main(&mut ZonesClient::new(channel), args).await,
         What::Top(args) => top::main(TrafficClient::new(channel), args).await,
+        What::Keys(args) => keys::main(&mut ZonesClient::new(channel), args).await,
+        What::Status(args) => keys::status(&mut ZonesClient::new(channel), args).await,
         // Done before any service was looked for.
         What::CheckZone { .. } => Ok(()),
     }

@@ -33,6 +33,7 @@ pub use trust::Trust;
 use super::Delegation;
 use super::evidence::{Evidence, Proven, Sections};
 use super::iterate::Context;
+use super::rename::is_made;
 use super::reply::{Owned, Reply};
 use super::security::{Failure, Security, Unsigned};
 use crate::wire::options::extended;
@@ -131,23 +132,20 @@ impl Validator {
         context: Context<'_>,
         verdict: &mut Verdict,
     ) -> Result<(), Stop> {
-        let mut made_of: Option<(&Owned, Proven)> = None;
-        for owned in chain {
+        for (index, owned) in chain.iter().enumerate() {
             let (owner, rrset) = owned;
+            let before = index.checked_sub(1).and_then(|before| chain.get(before));
             // The alias behind a DNAME was made here, and is as true as the DNAME.
-            if let Some((dname, proven)) = made_of.take() {
-                let signatures = question.sections.signatures(&dname.0, Rtype::DNAME);
-                let evidence = Evidence::of_dname(dname, signatures);
-                let proven = Proven { evidence, ..proven };
+            if is_made(before, owned)
+                && let Some(dname) = verdict.sets.last()
+            {
+                let proven = Proven { evidence: None, ..dname.clone() };
                 verdict.trust = trust_of(owned, &proven, question).or(verdict.trust.take());
                 verdict.sets.push(proven);
                 continue;
             }
             let (proven, finding) = self.set(owned, question, context)?;
             verdict.findings.push((owner.clone(), rrset.rtype, finding));
-            if rrset.rtype == Rtype::DNAME {
-                made_of = Some((owned, proven.clone()));
-            }
             verdict.trust = trust_of(owned, &proven, question).or(verdict.trust.take());
             verdict.sets.push(proven);
         }

@@ -9,6 +9,9 @@ use postroad_rpc::v1::zones_client::ZonesClient;
 use super::zone::{records, told};
 use crate::cli::client::said;
 
+/// What signing puts into a zone; it goes with what it is about.
+const OF_SIGNING: [&str; 7] = ["RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY"];
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,8 +27,8 @@ enum What {
         /// MX, A, AAAA, TXT …
         #[arg(value_name = "TYPE")]
         kind: String,
-        /// As in a zone file: 10 mx.example.org.
-        #[arg(required = true, num_args = 1.., allow_hyphen_values = true)]
+        /// As in a zone file: 10 mx.example.org. ("--" before what begins with a hyphen)
+        #[arg(required = true, num_args = 1..)]
         data: Vec<String>,
         /// Seconds; a set has one TTL, so the other records of it get it too
         #[arg(long, default_value_t = 3600)]
@@ -39,7 +42,7 @@ enum What {
         #[arg(value_name = "TYPE")]
         kind: Option<String>,
         /// Without it, the whole set
-        #[arg(num_args = 1.., allow_hyphen_values = true)]
+        #[arg(num_args = 1..)]
         data: Vec<String>,
     },
 }
@@ -84,12 +87,13 @@ fn zone_of(name: &Name, zones: Vec<v1::Zone>) -> Option<v1::Zone> {
     known.max_by_key(|(labels, _)| *labels).map(|(_, zone)| zone)
 }
 
-/// Whether a record as it is shown is one of a name and, if one is given, of a type.
+/// Whether a record as it is shown is one of a name and of a type, or of any that is not of signing.
 fn is_of(record: &str, name: &Name, kind: Option<&str>) -> bool {
     let mut words = record.split(' ');
     let owner = words.next().and_then(|owner| owner.parse::<Name>().ok());
     let shown = words.nth(2).unwrap_or_default();
-    owner.as_ref() == Some(name) && kind.is_none_or(|kind| kind.eq_ignore_ascii_case(shown))
+    let wanted = kind.map_or(!OF_SIGNING.contains(&shown), |kind| kind.eq_ignore_ascii_case(shown));
+    owner.as_ref() == Some(name) && wanted
 }
 
 #[cfg(test)]
@@ -117,6 +121,8 @@ mod tests {
         assert!(is_of("A.test. 60 IN MX 10 b.test.", &name, None));
         assert!(is_of("a.test. 60 IN MX 10 b.test.", &name, Some("mx")));
         assert!(!is_of("a.test. 60 IN MX 10 b.test.", &name, Some("A")));
+        assert!(!is_of("a.test. 60 IN NSEC b.test. MX", &name, None));
+        assert!(is_of("a.test. 60 IN CDS 0 0 0 00", &name, Some("CDS")));
         assert!(!is_of("b.a.test. 60 IN A 192.0.2.1", &name, None));
     }
 }

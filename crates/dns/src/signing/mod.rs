@@ -1,0 +1,33 @@
+//! Signs the zones that are ours to sign.
+//!
+//! ```text
+//!  zone as it stands in its file, or came ─► sign ◄─ keys, the version that was served before
+//!                                             │
+//!                                             ▼
+//!                                   version that is served
+//! ```
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`content`] | what of a zone is signed, and what says that nothing else is there |
+//! | [`sign`] | the signed version of a zone |
+//! | [`workers`] | signatures, made on all cores |
+//! | [`signer`] | one zone's keys and versions, from file to file |
+//! | [`parent`] | asks a zone's parent for its DS |
+//! | `configured` | from the configuration to all of them |
+//! | [`task`] | what happens by the clock |
+
+mod configured;
+pub mod content;
+pub mod parent;
+pub mod sign;
+pub mod signer;
+pub mod task;
+mod workers;
+
+pub(crate) use configured::Configured;
+pub use configured::SigningSetupError;
+pub use parent::{AskParent, ParentServers};
+pub use sign::{Inputs, SignError, Signed, sign};
+pub use signer::{Settings, Shown, Signer, SignerError, Status, Version};
+pub use task::Keeper;
