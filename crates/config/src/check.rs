@@ -75,6 +75,9 @@ fn files(config: &Config, document: &mut Document<'_>) {
     file(&["rpc", "cert_file"], config.rpc.cert_file.as_deref());
     file(&["rpc", "key_file"], config.rpc.key_file.as_deref());
     file(&["dns", "recursion", "root_hints"], config.dns.recursion.root_hints.as_deref());
+    for (index, list) in config.dns.recursion.block.iter().enumerate() {
+        file(&["dns", "recursion", "block", &index.to_string(), "file"], Some(&list.file));
+    }
     let anchors = config.dns.recursion.trust_anchors_file.as_deref();
     file(&["dns", "recursion", "trust_anchors_file"], anchors);
     for (index, rule) in config.mta.transport.iter().enumerate() {
@@ -261,6 +264,7 @@ fn dns(config: &Config, document: &mut Document<'_>) {
             document.problem(&["dns", "keys", &at, "name"], message);
         }
     }
+    crate::dns_routes::check(&dns.recursion, document);
     if dns.recursion.min_ttl > dns.recursion.max_ttl {
         let message =
             format!("min_ttl is longer than max_ttl ({})", units::duration::show(dns.recursion.max_ttl));
@@ -456,11 +460,12 @@ fn rewrites(config: &Config, document: &mut Document<'_>) {
 fn limits(config: &Config, document: &mut Document<'_>) {
     let (dns, mta, mda, mra) = (&config.dns, &config.mta, &config.mda, &config.mra);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let counts: [(&[&str], usize, usize); 14] = [
+    let counts: [(&[&str], usize, usize); 15] = [
         (&["trace", "max_bytes"], size(config.trace.max_bytes), 64 << 10),
         (&["dns", "connections_max"], dns.connections_max, 1),
         (&["dns", "recursion", "cache_bytes"], size(dns.recursion.cache_bytes), 64 << 10),
         (&["dns", "recursion", "concurrency_max"], dns.recursion.concurrency_max, 1),
+        (&["dns", "recursion", "concurrency_per_client_max"], dns.recursion.concurrency_per_client_max, 1),
         (&["mta", "message_size_max"], size(mta.message_size_max), 64 << 10),
         (&["mta", "recipients_max"], mta.recipients_max, 100),
         (&["mta", "connections_max"], mta.connections_max, 1),

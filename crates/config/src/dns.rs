@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::dns_peer::{DnsKey, DnsPeer, DnsRule};
+use crate::dns_routes::{BlockList, Forward, LocalZone, Stub};
 use crate::dns_signing::Signing;
 use crate::units::{dns_peers, dns_rules, duration, listen, networks, size};
 
@@ -223,6 +224,16 @@ pub struct Recursion {
     pub resolve_timeout: Duration,
     /// Questions of clients that are worked on at a time; more are refused with SERVFAIL.
     pub concurrency_max: usize,
+    /// Of these, questions of one client (an IPv4 address, an IPv6 /64).
+    pub concurrency_per_client_max: usize,
+    /// Questions a second of one network of clients (/24, /56) that other servers must be asked for, with twice as many at
+    /// once; 0: no bound. Of the others half are answered truncated over UDP and half not at all; over TCP they are
+    /// refused. Loopback and `answers_uncounted` are not counted.
+    pub questions_per_second: u32,
+    pub forward: Vec<Forward>,
+    pub stub: Vec<Stub>,
+    pub local: Vec<LocalZone>,
+    pub block: Vec<BlockList>,
 }
 
 impl Default for Recursion {
@@ -247,6 +258,12 @@ impl Default for Recursion {
             query_timeout: Duration::from_millis(1500),
             resolve_timeout: Duration::from_secs(10),
             concurrency_max: 1000,
+            concurrency_per_client_max: 500,
+            questions_per_second: 0,
+            forward: Vec::new(),
+            stub: Vec::new(),
+            local: Vec::new(),
+            block: Vec::new(),
         }
     }
 }

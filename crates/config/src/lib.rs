@@ -12,6 +12,7 @@
 mod check;
 mod dns;
 mod dns_peer;
+mod dns_routes;
 mod dns_signing;
 mod document;
 mod error;
@@ -33,6 +34,7 @@ use serde::Serialize;
 
 pub use dns::{Dns, QueryLogClients, Recursion, Rotation, Zone};
 pub use dns_peer::{DnsKey, DnsPeer, DnsRule, KeyAlgorithm};
+pub use dns_routes::{BlockAnswer, BlockList, Forward, ForwardMode, LocalKind, LocalZone, Stub};
 pub use dns_signing::{DenialOfExistence, KeyRoles, Signing, SigningAlgorithm};
 pub use error::{ConfigError, Place, Problem};
 pub use mda::{FullMailbox, Mda};

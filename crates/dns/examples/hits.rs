@@ -22,8 +22,10 @@ use async_trait::async_trait;
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::{RData, Record, rdata};
 use postroad_dns::front::{Engine, Outcome, Recursion, Settings, Transport, serve_udp};
+use postroad_dns::resolve::blocked::Blocked;
 use postroad_dns::resolve::cache::TtlBounds;
 use postroad_dns::resolve::iterate::Rules;
+use postroad_dns::resolve::routes::Routes;
 use postroad_dns::resolve::upstream::{Ask, AskError, Upstream};
 use postroad_dns::resolve::validate::Anchors;
 use postroad_dns::resolve::{Delegation, Parts, Resolver};
@@ -80,6 +82,7 @@ async fn engine() -> Arc<Engine> {
             ipv4: true,
             ipv6: false,
             query_timeout: Duration::from_secs(1),
+            routes: Routes::default(),
             max_ttl: Duration::from_secs(86_400),
             dnssec: false,
         },
@@ -95,6 +98,7 @@ async fn engine() -> Arc<Engine> {
         concurrency_max: 1000,
         zones: zones.clone(),
         special: Zones::default(),
+        blocked: Blocked::default(),
         upstream: Arc::new(Everything),
         clock: Arc::new(SystemClock::new()),
     }));
@@ -102,7 +106,13 @@ async fn engine() -> Arc<Engine> {
         let name: Name = format!("host{index}.beta.test").parse().unwrap();
         resolver.resolve(&name, Rtype::A, false).await;
     }
-    let recursion = Recursion { resolver, allow: vec!["127.0.0.0/8".parse().unwrap()], waiting_max: 1000 };
+    let recursion = Recursion {
+        resolver,
+        allow: vec!["127.0.0.0/8".parse().unwrap()],
+        waiting_max: 1000,
+        waiting_per_client: 1000,
+        per_second: 0,
+    };
     Arc::new(Engine::new(zones, Some(recursion), Settings::default()))
 }
 

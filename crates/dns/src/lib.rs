@@ -31,6 +31,7 @@ mod agreements;
 pub mod dnssec;
 pub mod front;
 pub mod keys;
+mod redirected;
 pub mod resolve;
 mod run;
 mod secure;
@@ -42,5 +43,6 @@ pub mod wire;
 pub mod zone;
 
 pub use agreements::AgreementError;
+pub use redirected::RedirectedError;
 pub use run::{Dns, DnsError, run};
 pub use secure::SecureAddresses;

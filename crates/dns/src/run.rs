@@ -18,6 +18,7 @@ use postroad_types::Role;
 use crate::admin::{CacheService, MailNames, TrafficService, ZonesService};
 use crate::agreements::{AgreementError, Agreements};
 use crate::front::{self, Bound, Clients, Engine, Observer, QueryLog, QuicError, Recursion};
+use crate::redirected::{self, RedirectedError};
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
 use crate::resolve::upstream::Network;
@@ -67,6 +68,8 @@ pub enum DnsError {
     #[error("[dns] query_log_file {}: {error}", file.display())]
     QueryLog { file: PathBuf, error: std::io::Error },
     #[error("{0}")]
+    Redirected(#[from] RedirectedError),
+    #[error("{0}")]
     Bind(#[from] BindError),
     #[error("{0}")]
     Quic(#[from] QuicError),
@@ -110,6 +113,8 @@ impl Dns {
             resolver,
             allow: config.recursion.allow.clone(),
             waiting_max: config.recursion.concurrency_max,
+            waiting_per_client: config.recursion.concurrency_per_client_max,
+            per_second: config.recursion.questions_per_second,
         });
         let rotation = match config.rotation {
             ConfiguredRotation::Cyclic => Rotation::Cyclic,
@@ -243,6 +248,7 @@ fn resolver(
         ipv4: true,
         ipv6: network.has_ipv6() || config.source.iter().any(IpAddr::is_ipv6),
         query_timeout: config.query_timeout,
+        routes: redirected::routes(config)?,
         max_ttl: config.max_ttl,
         dnssec: config.dnssec,
     };
@@ -260,7 +266,8 @@ fn resolver(
         resolve_timeout: config.resolve_timeout,
         concurrency_max: config.concurrency_max,
         zones: hosted.zones(),
-        special: special::zones(config.root_hints.is_none()),
+        special: redirected::zones(config, special::zones(config.root_hints.is_none()))?,
+        blocked: redirected::blocked(config)?,
         upstream: Arc::new(network),
         clock,
     }))))

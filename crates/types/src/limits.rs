@@ -218,6 +218,9 @@ pub const DNS_LOOKUP_DEPTH_MAX: usize = 6;
 /// RFC 9156 §2.3.
 pub const DNS_MINIMISE_QUESTIONS_MAX: usize = 10;
 pub const DNS_MINIMISE_ONE_LABEL_MAX: usize = 4;
+/// Domains of all block lists together, and octets of one of their files.
+pub const DNS_BLOCKED_NAMES_MAX: usize = 2_000_000;
+pub const DNS_BLOCK_FILE_OCTETS_MAX: u64 = 64 * 1024 * 1024;
 /// Referrals followed for one name.
 pub const DNS_REFERRALS_MAX: usize = 32;
 /// Datagrams that are not the answer, before the question is asked again over TCP (RFC 5452 §9.2).

@@ -127,6 +127,7 @@ impl zones_server::Zones for ZonesService {
         Peer::require(&request, &READERS)?;
         let origin = &request.get_ref().origin;
         let origin: Option<Name> = if origin.is_empty() { None } else { Some(name(origin)?) };
+        let everything = origin.is_none();
         let hosted = Arc::clone(&self.hosted);
         let reloaded = blocking(move || hosted.reload(origin.as_ref())).await?.map_err(|error| {
             let kind = match error {
@@ -136,6 +137,10 @@ impl zones_server::Zones for ZonesService {
             };
             Fault::new(kind, error)
         })?;
+        if let Some(resolver) = self.resolver.clone().filter(|_| everything) {
+            let lists = blocking(move || resolver.reload_blocked()).await?;
+            lists.map_err(|error| Fault::new(FaultKind::Invalid, error))?;
+        }
         // A zone that is had from others is asked for now; it comes when it comes.
         for zone in &reloaded {
             self.followers.wake(zone.apex(), None);

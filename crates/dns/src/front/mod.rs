@@ -19,6 +19,7 @@ mod observe;
 mod packets;
 mod quic;
 mod recursed;
+mod shares;
 mod tcp;
 mod tls;
 mod transfers;
@@ -59,8 +60,9 @@ use crate::zone::{Hosted, Zones};
 use cookie::Cookies;
 use counters::Counters;
 use kept::lifetime;
-use limit::RateLimit;
+use limit::{Allowance, RateLimit};
 use observe::Begun;
+use shares::{Place, Shares};
 
 const CLASS_IN: u16 = 1;
 
@@ -71,6 +73,10 @@ pub struct Recursion {
     pub allow: Vec<IpNet>,
     /// Questions of clients that wait at a time; more get SERVFAIL at once.
     pub waiting_max: usize,
+    /// Of these, questions of one client.
+    pub waiting_per_client: usize,
+    /// Questions a second of one network that others must be asked for; 0: as many as it asks.
+    pub per_second: u32,
 }
 
 /// How requests are answered, whatever they ask.
@@ -133,7 +139,7 @@ pub struct Pending {
 #[derive(Debug)]
 enum Task {
     /// Other servers are asked.
-    Resolve { name: Name, rtype: Rtype, checking_disabled: bool, resolver: Arc<Resolver> },
+    Resolve { name: Name, rtype: Rtype, checking_disabled: bool, resolver: Arc<Resolver>, _place: Place },
     /// A zone is changed, and its file written.
     Update(Arc<Hosted>),
 }
@@ -144,6 +150,7 @@ pub struct Engine {
     zones: Arc<ArcSwap<Zones>>,
     recursion: Option<Recursion>,
     waiting: Arc<Semaphore>,
+    shares: Arc<Shares>,
     settings: Settings,
     cookies: Cookies,
     rate_limit: Option<RateLimit>,
@@ -163,6 +170,7 @@ impl Engine {
         let rate = settings.answers_per_second;
         Self {
             zones,
+            shares: Shares::new(recursion.as_ref()),
             recursion,
             waiting: Arc::new(Semaphore::new(waiting)),
             cookies: Cookies::new(rand::random()),
@@ -422,13 +430,31 @@ impl Engine {
             self.reply(writer, request, transport);
             return Outcome::Reply(keep);
         }
+        match self.asking(client) {
+            Allowance::Send => {}
+            Allowance::Drop if transport == Transport::Udp => return Outcome::Drop,
+            // Who really asked comes back over TCP, and hears there that it asks too much.
+            _ if transport == Transport::Udp => {
+                writer.truncated = true;
+                return self.reply(writer, request, transport);
+            }
+            _ => {
+                writer.rcode = rcode::REFUSED;
+                return self.reply(writer, request, transport);
+            }
+        }
+        let Some(place) = self.shares.place(client) else {
+            writer.rcode = rcode::SERVFAIL;
+            return self.reply(writer, request, transport);
+        };
         let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
             writer.rcode = rcode::SERVFAIL;
             return self.reply(writer, request, transport);
         };
         self.counters.asked.add();
         let resolver = Arc::clone(&recursion.resolver);
-        let task = Task::Resolve { name, rtype, checking_disabled: request.checking_disabled, resolver };
+        let checking_disabled = request.checking_disabled;
+        let task = Task::Resolve { name, rtype, checking_disabled, resolver, _place: place };
         let request = octets.to_vec();
         Outcome::Later(Pending {
             request,
@@ -451,10 +477,10 @@ impl Engine {
     pub async fn complete(&self, pending: Pending) -> Option<Vec<u8>> {
         let Pending { request: octets, transport, client, task, signer, begun, _permit } = pending;
         let done = match task {
-            Task::Resolve { name, rtype, checking_disabled: false, resolver } => {
+            Task::Resolve { name, rtype, checking_disabled: false, resolver, _place } => {
                 Ok(resolver.resolve(&name, rtype, false).await)
             }
-            Task::Resolve { name, rtype, checking_disabled: true, resolver } => {
+            Task::Resolve { name, rtype, checking_disabled: true, resolver, _place } => {
                 Ok(resolver.resolve_unchecked(&name, rtype, false).await)
             }
             Task::Update(hosted) => Err(transfers::update(hosted, &octets, signer.as_ref()).await),

@@ -46,6 +46,8 @@ pub(super) struct Goal {
     pub records: Vec<Held>,
     pub round: Option<Round>,
     pub referrals: usize,
+    /// Resolvers that it is forwarded to have failed.
+    pub direct: bool,
     pub parked: Option<Parked>,
     /// What replies had to wait for.
     pub needed: Vec<Need>,
@@ -63,6 +65,7 @@ impl Goal {
             records: Vec::new(),
             round: None,
             referrals: 0,
+            direct: false,
             parked: None,
             needed: Vec::new(),
             bogus: 0,
@@ -74,6 +77,7 @@ impl Goal {
     pub fn rename(&mut self, target: Name) -> Result<(), Failure> {
         self.name = target;
         self.round = None;
+        self.direct = false;
         if self.records.len() > DNS_ALIAS_STEPS_MAX { Err("too many aliases".into()) } else { Ok(()) }
     }
 }

@@ -38,6 +38,7 @@ use super::minimise::Uncut;
 use super::rename::{Renamed, is_made};
 use super::reply::{self, Owned, Reply};
 use super::round::{Candidate, Round, TRIES_MAX};
+use super::routes::forwarded;
 pub use super::rules::Rules;
 use super::security::{Failure, Security};
 use super::servers::Servers;
@@ -209,16 +210,23 @@ impl Iteration {
                 let ancestor = round.shown.next(&goal.name, context.uncut, context.now);
                 round.asks += usize::from(ancestor.is_none());
                 let rtype = if ancestor.is_some() { Rtype::A } else { goal.rtype };
+                let port = round.route.as_ref().and_then(|route| route.port(ip));
                 let ask = Ask {
-                    server: SocketAddr::new(ip, context.rules.port),
+                    server: SocketAddr::new(ip, port.unwrap_or(context.rules.port)),
                     name: ancestor.unwrap_or_else(|| goal.name.clone()),
                     rtype,
                     tcp: false,
+                    recursion: round.is_forward(),
                     edns: context.servers.takes_edns(ip, context.now),
                     dnssec: context.rules.dnssec,
                     timeout: context.servers.timeout(ip, tries, context.rules.query_timeout),
                 };
                 return self.ask(ask);
+            }
+            if round.is_first() {
+                goal.direct = true;
+                goal.round = None;
+                continue;
             }
             let failure = match goal.flaw.take() {
                 Some(flaw) => flaw,
@@ -241,7 +249,7 @@ impl Iteration {
     fn next_lookup(&mut self, rules: &Rules) -> Option<(Name, Rtype)> {
         let (goal, below) = self.goals.split_last_mut()?;
         let round = goal.round.as_mut()?;
-        if round.glueless >= DNS_GLUELESS_PER_ZONE_MAX * 2 {
+        if round.route.is_some() || round.glueless >= DNS_GLUELESS_PER_ZONE_MAX * 2 {
             return None;
         }
         let unusable =
@@ -281,7 +289,8 @@ impl Iteration {
         let reply = outcome.map(|message| {
             context.servers.answered(ip, took);
             let sections = if ask.dnssec { Sections::read(&message, &zone) } else { Sections::default() };
-            (reply::read(&message, &ask.name, ask.rtype, &zone), sections)
+            let reply = reply::read(&message, &ask.name, ask.rtype, &zone);
+            (if ask.recursion { forwarded(reply, &message) } else { reply }, sections)
         });
         let source = if ask.tcp { Source::Tcp(ask.server) } else { Source::Udp(ask.server) };
         let described = match &reply {

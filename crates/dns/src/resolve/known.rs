@@ -49,7 +49,10 @@ fn cached(goal: &Goal, context: Context<'_>) -> Option<(Source, Known)> {
 pub(super) fn start(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Arc<Delegation> {
     let from = if goal.rtype == Rtype::DS { goal.name.parent() } else { Some(goal.name.clone()) };
     let cached = from
+        .as_ref()
         .filter(|_| fresh != Freshness::FromTheRoot)
-        .and_then(|name| context.cache.delegation(&name, context.now));
-    cached.unwrap_or_else(|| context.root.clone())
+        .and_then(|name| context.cache.delegation(name, context.now));
+    let known = cached.unwrap_or_else(|| context.root.clone());
+    let route = from.and_then(|name| context.rules.routes.find(&name, &known, !goal.direct));
+    route.unwrap_or(known)
 }

@@ -4,6 +4,7 @@
 //! questions that come while one is under way share its answer. The machine that decides whom to ask is
 //! [`iterate`]; this is its driver: it asks ([`upstream`]), keeps the time, and remembers failures (RFC 9520).
 
+pub mod blocked;
 pub mod cache;
 mod delegation;
 pub mod evidence;
@@ -15,6 +16,7 @@ mod minimise;
 mod rename;
 mod reply;
 mod round;
+pub mod routes;
 mod rules;
 pub mod secure;
 pub mod security;
@@ -42,6 +44,7 @@ use tracing::{Instrument, debug};
 use crate::serve::rcode;
 use crate::wire::{Name, RrSetBuilder, Rtype};
 use crate::zone::Zones;
+use blocked::{BlockListError, Blocked};
 use cache::{Cache, Entry, TtlBounds};
 use evidence::Proven;
 use iterate::{Action, Checking, Context, Freshness, Iteration, Rules};
@@ -74,6 +77,8 @@ pub struct Parts {
     pub zones: Arc<ArcSwap<Zones>>,
     /// Names that are answered here though they are nobody's ([`special`]).
     pub special: Zones,
+    /// Names that nobody is asked for.
+    pub blocked: Blocked,
     pub upstream: Arc<dyn Upstream>,
     pub clock: Arc<dyn Clock>,
 }
@@ -92,6 +97,7 @@ pub struct Resolver {
     resolve_timeout: Duration,
     zones: Arc<ArcSwap<Zones>>,
     special: Zones,
+    blocked: Blocked,
     upstream: Arc<dyn Upstream>,
     clock: Arc<dyn Clock>,
     cache: Cache,
@@ -112,6 +118,7 @@ impl Resolver {
             resolve_timeout: parts.resolve_timeout,
             zones: parts.zones,
             special: parts.special,
+            blocked: parts.blocked,
             upstream: parts.upstream,
             clock: parts.clock,
             cache: Cache::new(parts.cache_octets, parts.ttl_bounds),
@@ -128,6 +135,9 @@ impl Resolver {
     pub fn cached(&self, name: &Name, rtype: Rtype) -> Option<Answer> {
         if rtype == Rtype::ANY {
             return Some(any(name));
+        }
+        if let Some(answer) = self.blocked.answer(name, rtype) {
+            return Some(answer);
         }
         let now = self.clock.monotonic();
         if let Some(answer) = self.gathered(name, rtype, now, false) {
@@ -387,6 +397,14 @@ impl Resolver {
         // Afterwards: what was made of the cache before is old by then.
         self.flushes.fetch_add(1, Ordering::Release);
         entries
+    }
+
+    /// Reads the lists of blocked names again; the number of names.
+    pub fn reload_blocked(&self) -> Result<usize, BlockListError> {
+        let names = self.blocked.reload()?;
+        // What was answered before is old by then.
+        self.flushes.fetch_add(1, Ordering::Release);
+        Ok(names)
     }
 
     /// How often something was flushed.

@@ -8,6 +8,7 @@ use super::cache::Entry;
 use super::delegation::address;
 use super::iterate::Context;
 use super::minimise::Shown;
+use super::routes::{Route, RouteKind};
 use crate::wire::{Name, Rtype};
 
 /// Questions that one address is asked in one round.
@@ -32,6 +33,8 @@ pub(super) struct Candidate {
 #[derive(Debug)]
 pub(super) struct Round {
     pub delegation: Arc<Delegation>,
+    /// How the zone is asked for, if not as the zone above says.
+    pub route: Option<Arc<Route>>,
     pub candidates: Vec<Candidate>,
     pub shown: Shown,
     pub asks: usize,
@@ -72,13 +75,32 @@ impl Round {
             candidates.push(candidate);
         }
         let last_problem = "none has a known address that serves it".to_owned();
-        let shown = Shown::new(&delegation.zone);
-        Self { delegation: delegation.clone(), candidates, shown, asks: 0, glueless: 0, last_problem }
+        let route = context.rules.routes.of(delegation);
+        let mut shown = Shown::new(&delegation.zone);
+        if route.as_ref().is_some_and(|route| route.kind.is_forward()) {
+            shown.show_all();
+        }
+        Self { delegation: delegation.clone(), route, candidates, shown, asks: 0, glueless: 0, last_problem }
+    }
+
+    /// Whether its servers are resolvers.
+    pub fn is_forward(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.kind.is_forward())
+    }
+
+    /// Whether, when all has failed, the zone's own servers are to be asked.
+    pub fn is_first(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.kind == RouteKind::ForwardFirst)
     }
 
     /// The zone.
     pub fn zone(&self) -> &Name {
         &self.delegation.zone
+    }
+
+    /// What the configuration names is asked wherever it is.
+    fn may_ask(&self, ip: IpAddr, context: Context<'_>) -> bool {
+        self.route.is_some() || context.rules.allows(ip)
     }
 
     pub fn address(&mut self, ip: IpAddr) -> Option<&mut Address> {
@@ -92,7 +114,7 @@ impl Round {
     pub fn best(&self, context: Context<'_>) -> Option<(IpAddr, bool)> {
         let addresses = self.candidates.iter().flat_map(|candidate| &candidate.addresses);
         let usable =
-            addresses.filter(|address| address.tries < TRIES_MAX && context.rules.allows(address.ip));
+            addresses.filter(|address| address.tries < TRIES_MAX && self.may_ask(address.ip, context));
         let ranked = usable.map(|address| {
             let rank = context.servers.rank(address.ip, self.zone(), rand::random(), context.now);
             ((rank.is_last(), address.tries, rank), address.ip)

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::delegation::address;
 use super::evidence::Proven;
 use super::reply::{Reply, useless};
+use super::routes::Routes;
 use super::security::{Security, Unsigned};
 use super::validate::Verdict;
 use crate::wire::{Name, RrSetBuilder, Rtype};
@@ -28,6 +29,8 @@ pub struct Rules {
     pub ipv6: bool,
     /// The longest that one question to one server may take.
     pub query_timeout: Duration,
+    /// Domains that are not looked for from the root downwards.
+    pub routes: Routes,
     pub max_ttl: Duration,
     /// Signatures and proofs are asked for (DO).
     pub dnssec: bool,

@@ -31,7 +31,8 @@ const FAMILY_SILENCES: u32 = 3;
 const FAMILY_DOUBTED_FOR: Duration = Duration::from_secs(300);
 /// Taken for a server that was never asked while its family is doubted.
 const DOUBTED_RTT: Duration = Duration::from_millis(1000);
-const NO_EDNS_FOR: Duration = Duration::from_secs(3600);
+/// Short: a FORMERR may be forged, and without EDNS there are no signatures.
+const NO_EDNS_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct Server {

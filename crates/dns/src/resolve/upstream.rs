@@ -26,6 +26,8 @@ pub struct Ask {
     pub name: Name,
     pub rtype: Rtype,
     pub tcp: bool,
+    /// The server is a resolver (RD).
+    pub recursion: bool,
     pub edns: bool,
     /// With EDNS: signatures and proofs are wanted (DO).
     pub dnssec: bool,
@@ -192,6 +194,7 @@ impl Sent {
         let mut name = ask.name.to_hickory();
         name.randomize_label_case();
         let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = ask.recursion;
         message.add_query(Query::query(name, ask.rtype.into()));
         if ask.edns {
             let mut edns = Edns::new();
@@ -259,6 +262,7 @@ mod tests {
             name: "abcdefghijklmnop.qrstuvwxyz.test".parse().unwrap(),
             rtype: Rtype::MX,
             tcp: false,
+            recursion: false,
             edns: true,
             dnssec: true,
             timeout: Duration::from_secs(1),
@@ -292,6 +296,58 @@ mod tests {
         let message = sent.check(&octets).unwrap_or_else(|mismatch| panic!("{mismatch:?}"));
         assert_eq!(message.answers[0].data.to_string(), "10 mx.abcdefghijklmnop.qrstuvwxyz.test.");
         assert_eq!(message.answers[0].name.to_ascii(), "abcdefghijklmnop.qrstuvwxyz.test.");
+    }
+
+    /// Asks a server that sends `wrong` answers with other ids before the right one.
+    async fn ask_beside_a_guesser(wrong: u8) -> Result<Message, AskError> {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let ask = Ask { server: server.local_addr().unwrap(), ..ask() };
+        let answers = async {
+            let mut buffer = [0; 512];
+            let (octets, client) = server.recv_from(&mut buffer).await.unwrap();
+            let mut right = Message::from_vec(&buffer[..octets]).unwrap().into_response();
+            right.metadata.id = right.metadata.id.wrapping_add(1);
+            for _ in 0..wrong {
+                server.send_to(&right.to_vec().unwrap(), client).await.unwrap();
+                right.metadata.id = right.metadata.id.wrapping_add(1);
+            }
+            right.metadata.id = u16::from_be_bytes([buffer[0], buffer[1]]);
+            server.send_to(&right.to_vec().unwrap(), client).await.unwrap();
+        };
+        let network = Network::default();
+        tokio::join!(network.ask(&ask), answers).0
+    }
+
+    #[tokio::test]
+    async fn wrong_ids_do_not_count_and_many_of_them_are_suspicious() {
+        assert!(ask_beside_a_guesser(3).await.is_ok());
+        let guessed = ask_beside_a_guesser(DNS_STRAY_ANSWERS_MAX as u8).await;
+        assert!(matches!(guessed, Err(AskError::Suspicious)), "{guessed:?}");
+    }
+
+    #[tokio::test]
+    async fn ports_are_spread_over_all_that_may_be_used() {
+        let server = SocketAddr::from(([127, 0, 0, 1], 53));
+        let mut ports = HashSet::new();
+        for _ in 0..256 {
+            ports.insert(Network::default().socket(server).await.unwrap().local_addr().unwrap().port());
+        }
+        let eighths: HashSet<u16> = ports.iter().map(|port| port / 8192).collect();
+        assert!(ports.len() > 240 && eighths.len() == 8, "{} {eighths:?}", ports.len());
+    }
+
+    #[test]
+    fn a_name_that_points_to_itself_is_malformed() {
+        let sent = Sent::new(&ask()).unwrap();
+        let mut octets = sent.octets.clone();
+        octets[2] |= 0x80;
+        octets[7] = 1;
+        octets[11] = 0;
+        octets.truncate(HEADER + sent.question().len());
+        let here = octets.len() as u16;
+        octets.extend_from_slice(&(0xc000 | here).to_be_bytes());
+        octets.extend_from_slice(b"\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x7f\x00\x00\x01");
+        assert!(matches!(sent.check(&octets), Err(Mismatch::Malformed)));
     }
 
     #[test]

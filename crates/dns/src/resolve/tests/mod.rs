@@ -2,6 +2,7 @@
 
 mod advisories;
 mod kept;
+mod lying;
 mod sign;
 mod validated;
 
@@ -149,6 +150,7 @@ fn scene_from(own: Zones, stale: Duration, anchors: Anchors, rules: impl FnOnce(
         ipv4: true,
         ipv6: false,
         query_timeout: Duration::from_millis(1500),
+        routes: routes::Routes::default(),
         max_ttl: Duration::from_secs(86_400),
         dnssec: !anchors.is_empty(),
     };
@@ -168,6 +170,7 @@ fn scene_from(own: Zones, stale: Duration, anchors: Anchors, rules: impl FnOnce(
         concurrency_max: 8,
         zones: Arc::new(ArcSwap::from_pointee(own)),
         special: special::zones(false),
+        blocked: blocked::Blocked::default(),
         upstream: internet.clone(),
         clock: Arc::new(clock.clone()),
     }));

@@ -316,7 +316,13 @@ async fn bogus_is_forgotten_soon_and_never_answered_from_what_is_over() {
 /// A client's question: AD, CD and DO, and what comes.
 async fn client(tree: &Tree, name: &str, rtype: Rtype, flags: u8, dnssec_ok: bool) -> Message {
     let allow = vec!["127.0.0.0/8".parse().unwrap()];
-    let recursion = Recursion { resolver: tree.scene.resolver.clone(), allow, waiting_max: 9 };
+    let recursion = Recursion {
+        resolver: tree.scene.resolver.clone(),
+        allow,
+        waiting_max: 9,
+        waiting_per_client: 9,
+        per_second: 0,
+    };
     let none = Arc::new(ArcSwap::from_pointee(Zones::default()));
     let engine = Engine::new(none, Some(recursion), Settings::default());
     let mut octets = vec![0, 7, 1, flags, 0, 1, 0, 0, 0, 0, 0, 1];
