@@ -66,8 +66,7 @@ struct Job<'a> {
     key: &'a Key,
 }
 
-/// Makes the signed version. Takes the processor for as long as the signatures take: about 25 microseconds each, on all
-/// cores.
+/// Makes the signed version. Takes the processor for as long as the signatures take, on all cores.
 pub fn sign(inputs: Inputs<'_>) -> Result<Signed, SignError> {
     let Inputs { unsigned, before, keys, policy, now, .. } = inputs;
     let soa = unsigned.soa().ok_or(SignError::NoSoa)?;
