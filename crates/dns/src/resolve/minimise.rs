@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use postroad_types::limits::{DNS_MINIMISE_ONE_LABEL_MAX, DNS_MINIMISE_QUESTIONS_MAX};
 
+use super::evidence::Sections;
 use super::reply::Reply;
 use super::upstream::{Ask, AskError};
 use crate::wire::Name;
