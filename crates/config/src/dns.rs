@@ -118,7 +118,7 @@ pub struct Dns {
     pub answers_uncounted: Vec<IpNet>,
     /// File with a line for every question and what became of it. Without it none is written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub query_log: Option<PathBuf>,
+    pub query_log_file: Option<PathBuf>,
     /// `full`, `network` (/24, /56) or `none`.
     pub query_log_clients: QueryLogClients,
     /// Secrets that are shared with other name servers.
@@ -159,7 +159,7 @@ impl Default for Dns {
             nsid: String::new(),
             answers_per_second: 1000,
             answers_uncounted: Vec::new(),
-            query_log: None,
+            query_log_file: None,
             query_log_clients: QueryLogClients::Full,
             keys: Vec::new(),
             zones: Vec::new(),

@@ -146,7 +146,7 @@ impl Config {
             &mut rpc.ca_file,
             &mut rpc.cert_file,
             &mut rpc.key_file,
-            &mut dns.query_log,
+            &mut dns.query_log_file,
             &mut dns.recursion.root_hints,
             &mut dns.recursion.trust_anchors_file,
             &mut dns.key_dir,

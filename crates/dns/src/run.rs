@@ -65,7 +65,7 @@ pub enum DnsError {
     Anchors(ZoneErrors),
     #[error("[dns.recursion] insecure: \"{name}\" is no domain name: {error}")]
     InsecureName { name: String, error: NameError },
-    #[error("[dns] query_log {}: {error}", file.display())]
+    #[error("[dns] query_log_file {}: {error}", file.display())]
     QueryLog { file: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Redirected(#[from] RedirectedError),
@@ -194,7 +194,7 @@ fn per_client(connections_max: usize) -> usize {
 }
 
 fn query_log(config: &postroad_config::Dns) -> Result<Option<QueryLog>, DnsError> {
-    let Some(file) = &config.query_log else { return Ok(None) };
+    let Some(file) = &config.query_log_file else { return Ok(None) };
     let clients = match config.query_log_clients {
         QueryLogClients::Full => Clients::Full,
         QueryLogClients::Network => Clients::Network,

@@ -21,7 +21,7 @@ async fn every_request_is_counted_and_logged_and_a_sample_is_shown() {
     let mut config = Config::new("ns.alpha.test", stage.folder.path().join("state"));
     let log = stage.folder.path().join("queries");
     config.dns.zones = vec![stage.zone("alpha.test", ZONE)];
-    config.dns.query_log = Some(log.clone());
+    config.dns.query_log_file = Some(log.clone());
     config.dns.query_log_clients = QueryLogClients::Network;
     config.dns.recursion.allow.clear();
     let running = Running::begin(config).await;

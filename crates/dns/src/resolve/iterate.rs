@@ -16,14 +16,16 @@
 //! again below itself. So delegations that fan out (NXNS), point at each other (TsuNAME) or chain on (CAMP) cost a
 //! stranger's server at most that many questions.
 
+mod judge;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::Message;
 use postroad_types::limits::{
-    DNS_ASKS_PER_QUESTION_MAX, DNS_ASKS_PER_ZONE_MAX, DNS_BOGUS_RETRIES_MAX, DNS_GLUELESS_PER_ZONE_MAX,
-    DNS_LOOKUP_DEPTH_MAX, DNS_REFERRALS_MAX, DNS_TRUST_DEPTH_MAX, DNS_TRUST_QUESTIONS_PER_REPLY_MAX,
+    DNS_ASKS_PER_QUESTION_MAX, DNS_ASKS_PER_ZONE_MAX, DNS_GLUELESS_PER_ZONE_MAX, DNS_LOOKUP_DEPTH_MAX,
+    DNS_REFERRALS_MAX,
 };
 
 use super::Delegation;
@@ -42,7 +44,7 @@ use super::security::{Failure, Security};
 use super::servers::Servers;
 use super::steps::{Answer, Held, Source, Step, describe, describe_hit};
 use super::upstream::{Ask, AskError};
-use super::validate::{Anchors, Need, Question, Stop, Validator, Verdict};
+use super::validate::{Anchors, Validator, Verdict};
 use crate::serve::rcode;
 use crate::wire::options::extended;
 use crate::wire::{Name, Rtype};
@@ -343,82 +345,6 @@ impl Iteration {
                 self.judge(Parked { reply, sections, ip }, context)
             }
         }
-    }
-
-    /// Has a reply judged, and uses it if it is good; else what is missing is looked for, or another server asked.
-    fn judge(&mut self, parked: Parked, context: Context<'_>) -> Option<Answer> {
-        let goal = self.goals.last_mut()?;
-        let zone = goal.round.as_ref()?.zone().clone();
-        let judged = match &mut self.validator {
-            Some(validator) if goal.purpose != Purpose::Address => {
-                let Parked { reply, sections, .. } = &parked;
-                let (name, rtype) = (&goal.name, goal.rtype);
-                validator.judge(Question { name, rtype, zone: &zone, reply, sections }, context)
-            }
-            _ => {
-                let security = match (&self.checking, goal.purpose) {
-                    (Checking::Nothing, _) => Security::Indeterminate,
-                    (Checking::Disabled, Purpose::Answer) => Security::Bogus,
-                    (Checking::By(_) | Checking::Disabled, _) => Security::Unchecked,
-                };
-                Ok(plain(&parked.reply, Some(&parked.sections), security))
-            }
-        };
-        match judged {
-            Ok(mut verdict) => {
-                for (name, rtype, outcome) in std::mem::take(&mut verdict.findings) {
-                    let (source, zone) = (Source::Validation, zone.clone());
-                    self.steps.push(Step { source, zone, name, rtype, outcome, took: Duration::ZERO });
-                }
-                let finish = self.take_reply(parked.reply, verdict, context, true)?;
-                self.finish(finish)
-            }
-            Err(Stop::Need(need)) => self.look_for(need, parked, context),
-            Err(Stop::Failed(failure)) => self.reject(&failure, parked.ip),
-        }
-    }
-
-    /// Lets a reply wait for DS or DNSKEY records.
-    fn look_for(&mut self, need: Need, parked: Parked, context: Context<'_>) -> Option<Answer> {
-        let depth = self.goals.iter().filter(|goal| goal.purpose == Purpose::Trust).count();
-        let same_zone = |goal: &Goal| {
-            let round = goal.round.as_ref().filter(|round| *round.zone() == need.name)?;
-            Some(round.delegation.clone())
-        };
-        // Its keys are asked for where the zone itself was; what is above it, from there.
-        let delegation = self.goals.iter().rev().find_map(same_zone).filter(|_| need.rtype == Rtype::DNSKEY);
-        let goal = self.goals.last_mut()?;
-        let itself = goal.name == need.name && goal.rtype == need.rtype;
-        if itself || goal.needed.contains(&need) || depth >= DNS_TRUST_DEPTH_MAX {
-            let reason = format!("{} {}: the chain of trust ends there", need.name, need.rtype);
-            return self.reject(&Failure::new(extended::DNSKEY_MISSING, reason), parked.ip);
-        }
-        if goal.needed.len() >= DNS_TRUST_QUESTIONS_PER_REPLY_MAX {
-            let reason = format!("{}: too many names would have to be asked for DS records", goal.name);
-            return self.reject(&Failure::new(extended::BOGUS, reason), parked.ip);
-        }
-        goal.needed.push(need.clone());
-        goal.parked = Some(parked);
-        let mut above = Goal::new(need.name, need.rtype, Purpose::Trust);
-        above.round = delegation.map(|delegation| Round::new(&delegation, context));
-        self.goals.push(above);
-        None
-    }
-
-    /// Notes that a reply is bogus; another server may know better.
-    fn reject(&mut self, failure: &Failure, ip: IpAddr) -> Option<Answer> {
-        let outcome = format!("bogus: {failure}");
-        let goal = self.goals.last_mut()?;
-        let zone = goal.round.as_ref().map_or_else(Name::root, |round| round.zone().clone());
-        let (source, name, rtype) = (Source::Validation, goal.name.clone(), goal.rtype);
-        self.steps.push(Step { source, zone, name, rtype, outcome, took: Duration::ZERO });
-        goal.bogus += 1;
-        if goal.bogus > DNS_BOGUS_RETRIES_MAX {
-            return self.finish(Finish::Failed(failure.clone()));
-        }
-        goal.flaw = Some(failure.clone());
-        self.problem(ip, false, failure.to_string());
-        None
     }
 
     /// Notes that a server was of no use; it may be tried once more if it was only silent.
