@@ -16,7 +16,7 @@ fn uncommented() -> String {
 
 /// Without the options that name files, whose default is none.
 fn without_files(text: &str) -> String {
-    let file = |line: &&str| line.contains("_file =") || line.contains("root_hints =");
+    let file = |line: &&str| ["_file =", "root_hints =", "query_log ="].iter().any(|key| line.contains(key));
     text.lines().filter(|line| !file(line)).map(|line| format!("{line}\n")).collect()
 }
 

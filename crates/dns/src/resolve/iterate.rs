@@ -34,7 +34,7 @@ use super::delegation::address;
 use super::evidence::{Proven, Sections};
 use super::goal::{Goal, Parked, Purpose, plain};
 use super::known::{Known, known, start};
-use super::minimise::Uncut;
+use super::minimise::{Uncut, is_told_of_part};
 use super::rename::{Renamed, is_made};
 use super::reply::{self, Owned, Reply};
 use super::round::{Candidate, Round, TRIES_MAX};
@@ -491,17 +491,6 @@ impl Iteration {
             candidate.add(held.rrset.iter().filter_map(address));
         }
         None
-    }
-}
-
-/// Whether a server that was asked for a part of the name said what the next question depends on, or shall be asked for
-/// that part in another way.
-fn is_told_of_part(reply: &Result<(Reply, Sections), AskError>, ask: &Ask) -> bool {
-    match reply {
-        Ok((Reply::Referral(_) | Reply::Answer(_) | Reply::NoData(..), _)) => true,
-        Ok((Reply::Truncated, _)) | Err(AskError::Suspicious) => !ask.tcp,
-        Ok((Reply::NotUnderstood(_), _)) => ask.edns,
-        _ => false,
     }
 }
 

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use postroad_types::limits::{DNS_MINIMISE_ONE_LABEL_MAX, DNS_MINIMISE_QUESTIONS_MAX};
 
+use super::evidence::Sections;
+use super::reply::Reply;
+use super::upstream::{Ask, AskError};
 use crate::wire::Name;
 
 /// Names that are known not to begin a zone; at the bound all are forgotten, which costs some questions once.
@@ -68,6 +71,17 @@ impl Shown {
     /// These servers do not understand what they are asked: the whole name from now on.
     pub fn show_all(&mut self) {
         self.whole = true;
+    }
+}
+
+/// Whether a server that was asked for a part of the name said what the next question depends on, or shall be asked for
+/// that part in another way.
+pub(super) fn is_told_of_part(reply: &Result<(Reply, Sections), AskError>, ask: &Ask) -> bool {
+    match reply {
+        Ok((Reply::Referral(_) | Reply::Answer(_) | Reply::NoData(..), _)) => true,
+        Ok((Reply::Truncated, _)) | Err(AskError::Suspicious) => !ask.tcp,
+        Ok((Reply::NotUnderstood(_), _)) => ask.edns,
+        _ => false,
     }
 }
 
