@@ -208,6 +208,9 @@ pub const DNS_ASKS_PER_QUESTION_MAX: usize = 64;
 pub const DNS_ASKS_PER_ZONE_MAX: usize = 8;
 /// Name servers without an address whose addresses are looked up for one delegation (NXNS).
 pub const DNS_GLUELESS_PER_ZONE_MAX: usize = 3;
+/// Questions for addresses of name servers that the servers of one zone are sent for one question of a client, however
+/// the delegations that need them nest; those that lead on to another zone are not counted (NXNS).
+pub const DNS_LOOKUP_ASKS_PER_ZONE_MAX: usize = 6;
 /// Name servers of one delegation that are looked at.
 pub const DNS_SERVERS_PER_ZONE_MAX: usize = 16;
 /// Addresses of one name server that are looked at.
@@ -218,6 +221,8 @@ pub const DNS_LOOKUP_DEPTH_MAX: usize = 6;
 /// RFC 9156 §2.3.
 pub const DNS_MINIMISE_QUESTIONS_MAX: usize = 10;
 pub const DNS_MINIMISE_ONE_LABEL_MAX: usize = 4;
+/// The same for the name of a name server, whose address is looked up for another name.
+pub const DNS_MINIMISE_LOOKUP_QUESTIONS_MAX: usize = 2;
 /// Domains of all block lists together, and octets of one of their files.
 pub const DNS_BLOCKED_NAMES_MAX: usize = 2_000_000;
 pub const DNS_BLOCK_FILE_OCTETS_MAX: u64 = 64 * 1024 * 1024;

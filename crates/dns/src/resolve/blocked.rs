@@ -78,10 +78,10 @@ impl Blocked {
             }
         };
         let address: &[u8] = match (blocked, rtype) {
-            (BlockedAs::Missing, _) => return Some(Answer::negative(rcode::NXDOMAIN, Vec::new(), None)),
+            (BlockedAs::Missing, _) => return Some(nothing(rcode::NXDOMAIN)),
             (BlockedAs::Null, Rtype::A) => &[0; 4],
             (BlockedAs::Null, Rtype::AAAA) => &[0; 16],
-            (BlockedAs::Null, _) => return Some(Answer::negative(rcode::NOERROR, Vec::new(), None)),
+            (BlockedAs::Null, _) => return Some(nothing(rcode::NOERROR)),
         };
         let mut set = RrSetBuilder::new(rtype, TTL);
         set.push(address);
@@ -89,6 +89,11 @@ impl Blocked {
             Held::fetched((name.clone(), Arc::new(set.build()?)), TTL, &Proven::not(Security::Indeterminate));
         Some(Answer::positive(vec![held]))
     }
+}
+
+/// There is no such name, or no such record.
+fn nothing(rcode: u16) -> Answer {
+    Answer::negative(rcode, Vec::new(), None, Security::Indeterminate)
 }
 
 fn read(files: &[(PathBuf, BlockedAs)]) -> Result<HashMap<Name, BlockedAs>, BlockListError> {

@@ -1,15 +1,19 @@
 //! What an iteration looks for: a stack of these is what it has still to do.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 
+use super::Delegation;
 use super::evidence::{Evidence, Proven, Sections};
+use super::iterate::Context;
 use super::rename::is_made;
 use super::reply::{Owned, Reply};
 use super::round::Round;
 use super::security::{Failure, Security};
 use super::steps::Held;
+use super::upstream::Ask;
 use super::validate::{Need, Verdict};
 use crate::dnssec::Rrsig;
 use crate::wire::{Name, Rtype};
@@ -30,6 +34,8 @@ pub(super) struct Parked {
     pub reply: Reply,
     pub sections: Sections,
     pub ip: IpAddr,
+    /// The question, if it was asked without EDNS: then there are no signatures, whatever the zone has.
+    pub plain: Option<Ask>,
 }
 
 impl Parked {
@@ -54,6 +60,8 @@ pub(super) struct Goal {
     /// Replies that were bogus, and why the last one was.
     pub bogus: usize,
     pub flaw: Option<Failure>,
+    /// Servers that were asked again with EDNS, as without it there is no judging.
+    pub edns_again: Vec<IpAddr>,
 }
 
 impl Goal {
@@ -70,7 +78,17 @@ impl Goal {
             needed: Vec::new(),
             bogus: 0,
             flaw: None,
+            edns_again: Vec::new(),
         }
+    }
+
+    /// Asks this zone's servers next.
+    pub fn turn_to(&mut self, delegation: &Arc<Delegation>, context: Context<'_>) {
+        let mut round = Round::new(delegation, context);
+        if self.purpose == Purpose::Address {
+            round.shown.show_sooner();
+        }
+        self.round = Some(round);
     }
 
     /// Goes on with the name that an alias leads to.

@@ -37,7 +37,7 @@ use super::known::{Known, known, start};
 use super::minimise::{Uncut, is_told_of_part};
 use super::rename::{Renamed, is_made};
 use super::reply::{self, Owned, Reply};
-use super::round::{Candidate, Round, TRIES_MAX};
+use super::round::{Candidate, Lookups, TRIES_MAX};
 use super::routes::forwarded;
 pub use super::rules::Rules;
 use super::security::{Failure, Security};
@@ -76,7 +76,8 @@ pub enum Action {
 
 enum Finish {
     Records,
-    Negative(u16, Option<Held>),
+    /// With the SOA, and what validation said of there being nothing.
+    Negative(u16, Option<Held>, Security),
     Failed(Failure),
 }
 
@@ -114,6 +115,7 @@ pub struct Iteration {
     checking: Checking,
     validator: Option<Validator>,
     asks: usize,
+    lookups: Lookups,
     steps: Vec<Step>,
 }
 
@@ -134,6 +136,7 @@ impl Iteration {
             checking,
             validator,
             asks: 0,
+            lookups: Lookups::default(),
             steps: Vec::new(),
         }
     }
@@ -188,11 +191,14 @@ impl Iteration {
                         return Action::Done(done);
                     }
                 } else {
-                    goal.round = Some(Round::new(&start(goal, fresh, context), context));
+                    goal.turn_to(&start(goal, fresh, context), context);
                 }
                 continue;
             };
-            let budget = self.asks < DNS_ASKS_PER_QUESTION_MAX && round.asks < DNS_ASKS_PER_ZONE_MAX;
+            let for_address = goal.purpose == Purpose::Address;
+            let budget = self.asks < DNS_ASKS_PER_QUESTION_MAX
+                && round.asks < DNS_ASKS_PER_ZONE_MAX
+                && (!for_address || self.lookups.may_ask(round.zone()));
             let best = if budget { round.best(context) } else { None };
             let lookup = match best {
                 Some((_, false)) => None,
@@ -299,6 +305,9 @@ impl Iteration {
         };
         let (name, rtype) = (ask.name.clone(), ask.rtype);
         self.steps.push(Step { source, zone: zone.clone(), name, rtype, outcome: described.clone(), took });
+        if goal.purpose == Purpose::Address && !matches!(reply, Ok((Reply::Referral(_), _))) {
+            self.lookups.count(&zone);
+        }
         if part && !is_told_of_part(&reply, &ask) {
             round.shown.show_all();
         }
@@ -342,7 +351,8 @@ impl Iteration {
                 if !ask.edns && context.servers.takes_edns(ip, context.now) {
                     context.servers.without_edns(ip, context.now);
                 }
-                self.judge(Parked { reply, sections, ip }, context)
+                let plain = (!ask.edns && context.rules.dnssec).then_some(ask);
+                self.judge(Parked { reply, sections, ip, plain }, context)
             }
         }
     }
@@ -420,7 +430,7 @@ impl Iteration {
                 if fetched {
                     context.cache.put_delegation(delegation.clone(), context.now);
                 }
-                goal.round = Some(Round::new(&delegation, context));
+                goal.turn_to(&delegation, context);
                 None
             }
             Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_) => None,
@@ -441,8 +451,8 @@ impl Iteration {
                     None => Some(Finish::Records),
                 }
             }
-            Entry::NoData(_, soa) => Some(Finish::Negative(rcode::NOERROR, held_soa(soa, &hit))),
-            Entry::NxDomain(soa) => Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, &hit))),
+            Entry::NoData(_, soa) => Some(Finish::Negative(rcode::NOERROR, held_soa(soa, &hit), hit.security)),
+            Entry::NxDomain(soa) => Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, &hit), hit.security)),
             Entry::Failure(_, _, failure) => Some(Finish::Failed(failure.clone())),
             Entry::Delegation(_) | Entry::Trust(_) => None,
         }
@@ -464,7 +474,7 @@ impl Iteration {
         let Some(below) = self.goals.last_mut() else {
             return Some(match finish {
                 Finish::Records => Answer::positive(goal.records),
-                Finish::Negative(rcode, authority) => Answer::negative(rcode, goal.records, authority),
+                Finish::Negative(rcode, soa, said) => Answer::negative(rcode, goal.records, soa, said),
                 Finish::Failed(failure) => Answer::failed(failure),
             });
         };
@@ -514,5 +524,6 @@ fn negative(
     if kept {
         context.cache.put_negative(name, entry, ttl, missing.clone(), context.now);
     }
-    Finish::Negative(rcode, soa.map(|soa| Held::fetched(soa, ttl, &missing)))
+    let said = missing.security;
+    Finish::Negative(rcode, soa.map(|soa| Held::fetched(soa, ttl, &missing)), said)
 }

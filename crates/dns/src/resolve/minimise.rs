@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use postroad_types::limits::{DNS_MINIMISE_ONE_LABEL_MAX, DNS_MINIMISE_QUESTIONS_MAX};
+use postroad_types::limits::{
+    DNS_MINIMISE_LOOKUP_QUESTIONS_MAX, DNS_MINIMISE_ONE_LABEL_MAX, DNS_MINIMISE_QUESTIONS_MAX,
+};
 
 use super::evidence::Sections;
 use super::reply::Reply;
@@ -27,6 +29,7 @@ const UNCUT_FOR: Duration = Duration::from_secs(600);
 pub struct Shown {
     labels: usize,
     questions: usize,
+    questions_max: usize,
     /// The whole name is asked for from now on.
     whole: bool,
 }
@@ -34,13 +37,19 @@ pub struct Shown {
 impl Shown {
     /// Nothing below `zone` yet.
     pub fn new(zone: &Name) -> Self {
-        Self { labels: zone.label_count(), questions: 0, whole: false }
+        let questions_max = DNS_MINIMISE_QUESTIONS_MAX;
+        Self { labels: zone.label_count(), questions: 0, questions_max, whole: false }
+    }
+
+    /// For a name that is looked up on the way to another: whoever made it up pays for few parts of it.
+    pub fn show_sooner(&mut self) {
+        self.questions_max = DNS_MINIMISE_LOOKUP_QUESTIONS_MAX;
     }
 
     /// The ancestor of `name` that is to be asked for next; `None`: the whole name.
     pub fn next(&self, name: &Name, uncut: &Uncut, now: Duration) -> Option<Name> {
         let total = name.label_count();
-        if self.whole || self.questions >= DNS_MINIMISE_QUESTIONS_MAX {
+        if self.whole || self.questions >= self.questions_max {
             return None;
         }
         // Long names: the first labels one by one, the others in equal parts (RFC 9156 section 2.3).

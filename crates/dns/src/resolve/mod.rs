@@ -186,10 +186,12 @@ impl Resolver {
                     }
                 }
                 Entry::NoData(_, soa) => {
-                    break Answer::negative(rcode::NOERROR, records, soa.as_ref().map(held));
+                    let soa = soa.as_ref().map(held);
+                    break Answer::negative(rcode::NOERROR, records, soa, hit.security);
                 }
                 Entry::NxDomain(soa) => {
-                    break Answer::negative(rcode::NXDOMAIN, records, soa.as_ref().map(held));
+                    let soa = soa.as_ref().map(held);
+                    break Answer::negative(rcode::NXDOMAIN, records, soa, hit.security);
                 }
                 Entry::Delegation(_) | Entry::Trust(_) | Entry::Failure(..) => return None,
             }

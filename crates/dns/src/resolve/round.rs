@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use postroad_types::limits::DNS_LOOKUP_ASKS_PER_ZONE_MAX;
+
 use super::Delegation;
 use super::cache::Entry;
 use super::delegation::address;
@@ -48,6 +50,25 @@ impl Candidate {
             if !self.addresses.iter().any(|address| address.ip == ip) {
                 self.addresses.push(Address { ip, tries: 0 });
             }
+        }
+    }
+}
+
+/// Questions of one resolution for addresses of name servers, by the zone whose servers were asked: one stranger's zone
+/// is not asked on and on for names that others have made up.
+#[derive(Debug, Default)]
+pub(super) struct Lookups(Vec<(Name, usize)>);
+
+impl Lookups {
+    pub fn may_ask(&self, zone: &Name) -> bool {
+        self.0.iter().all(|(asked, count)| asked != zone || *count < DNS_LOOKUP_ASKS_PER_ZONE_MAX)
+    }
+
+    /// Counts a question that led to no other zone.
+    pub fn count(&mut self, zone: &Name) {
+        match self.0.iter_mut().find(|(asked, _)| asked == zone) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((zone.clone(), 1)),
         }
     }
 }

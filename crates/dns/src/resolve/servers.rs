@@ -175,6 +175,11 @@ impl Servers {
         self.change(address, |server| server.no_edns_until = Some(now + NO_EDNS_FOR));
     }
 
+    /// That it does not is no longer taken for known.
+    pub fn with_edns(&self, address: IpAddr) {
+        self.change(address, |server| server.no_edns_until = None);
+    }
+
     pub fn takes_edns(&self, address: IpAddr, now: Duration) -> bool {
         let memory = self.lock();
         let until = memory.servers.get(&address).and_then(|server| server.no_edns_until);

@@ -133,9 +133,14 @@ impl Answer {
         Self { rcode: rcode::NOERROR, records, authority: None, failure: None, stale: false, security }
     }
 
-    /// Aliases, and that there is nothing where they lead.
-    pub(super) fn negative(rcode: u16, records: Vec<Held>, authority: Option<Held>) -> Self {
-        let said = authority.as_ref().map_or(Security::Indeterminate, |soa| soa.security);
+    /// Aliases, and that there is nothing where they lead, of which validation `said` this. A server may leave out the SOA
+    /// (against RFC 2308 section 3) and prove it all the same.
+    pub(super) fn negative(
+        rcode: u16,
+        records: Vec<Held>,
+        authority: Option<Held>,
+        said: Security,
+    ) -> Self {
         let security = if records.is_empty() { said } else { Self::security_of(&records).and(said) };
         Self { rcode, records, authority, failure: None, stale: false, security }
     }

@@ -9,6 +9,7 @@ use super::{Answer, Checking, Context, Finish, Iteration, Source, Step};
 use crate::resolve::goal::{Goal, Parked, Purpose, plain};
 use crate::resolve::round::Round;
 use crate::resolve::security::{Failure, Security};
+use crate::resolve::upstream::Ask;
 use crate::resolve::validate::{Need, Question, Stop};
 use crate::wire::options::extended;
 use crate::wire::{Name, Rtype};
@@ -43,7 +44,19 @@ impl Iteration {
                 self.finish(finish)
             }
             Err(Stop::Need(need)) => self.look_for(need, parked, context),
-            Err(Stop::Failed(failure)) => self.reject(&failure, parked.ip),
+            Err(Stop::Failed(failure)) => {
+                if let Some(ask) = parked.plain.filter(|_| failure.is_bogus()) {
+                    let goal = self.goals.last_mut()?;
+                    if !goal.edns_again.contains(&parked.ip) {
+                        // What made it look like a server without EDNS may have been forged.
+                        goal.edns_again.push(parked.ip);
+                        context.servers.with_edns(parked.ip);
+                        self.again = Some(Ask { edns: true, ..ask });
+                        return None;
+                    }
+                }
+                self.reject(&failure, parked.ip)
+            }
         }
     }
 
