@@ -207,7 +207,8 @@ pub struct Recursion {
     /// An answer is forgotten after so long, however long its TTL is.
     #[serde(with = "duration")]
     pub max_ttl: Duration,
-    /// An answer is kept at least so long, however short its TTL is.
+    /// An answer is kept at least so long, however short its TTL is; one that is signed, and was validated, no longer than
+    /// its signature says (RFC 4035 section 5.3.3).
     #[serde(with = "duration")]
     pub min_ttl: Duration,
     /// "There is no such name" is forgotten after so long (RFC 2308 section 5 advises 1 to 3 hours).

@@ -152,6 +152,9 @@ pub const BODY_CHUNK_OCTETS: usize = 64 * 1024;
 pub const DNS_LABEL_OCTETS_MAX: usize = 63;
 /// A domain name in wire form, with length octets and the root's zero: RFC 1035 §2.3.4.
 pub const DNS_NAME_OCTETS_MAX: usize = 255;
+/// Compression pointers that one name of a message leads over: as many as a name has labels. Without a bound 64 KiB of
+/// names that lead over thousands each take as long to read as many thousand messages.
+pub const DNS_POINTERS_PER_NAME_MAX: usize = 127;
 /// A TTL in seconds: RFC 2181 §8.
 pub const DNS_TTL_S_MAX: u32 = 0x7fff_ffff;
 /// A UDP response without EDNS in octets: RFC 1035 §2.3.4.

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-use crate::wire::{Name, Rtype};
+use crate::wire::{Name, Rtype, pointers_are_few};
 
 /// A question for a server.
 #[derive(Debug, Clone)]
@@ -227,7 +227,7 @@ impl Sent {
         let code = ResponseCode::from(0, header[3] & 0xf);
         if header[4..6] == [0, 0] && code == ResponseCode::FormErr {
             // A server that could not read the question does not repeat it.
-            return Message::from_vec(octets).map_err(|_| Mismatch::Malformed);
+            return decode(octets);
         }
         let question = self.question();
         let repeated = octets.get(HEADER..HEADER + question.len()).unwrap_or_default();
@@ -246,8 +246,14 @@ impl Sent {
         if let Some(name) = plain.get_mut(HEADER..HEADER + self.plain.as_wire().len()) {
             name.copy_from_slice(self.plain.as_wire());
         }
-        Message::from_vec(&plain).map_err(|_| Mismatch::Malformed)
+        decode(&plain)
     }
+}
+
+/// A whole message, if it can be read at a cost that is bounded by its length.
+fn decode(octets: &[u8]) -> Result<Message, Mismatch> {
+    let message = if pointers_are_few(octets) { Message::from_vec(octets).ok() } else { None };
+    message.ok_or(Mismatch::Malformed)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub use query::{
     Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError, lifetime, pad_query,
 };
 pub(crate) use radix::{push_base32hex, unbase32hex, unbase64};
-pub use reader::{Header, Malformed, Reader, Record};
+pub use reader::{Header, Malformed, Reader, Record, pointers_are_few};
 pub use rrset::{RrSet, RrSetBuilder};
 pub use rtype::Rtype;
 pub use show::display_rdata;

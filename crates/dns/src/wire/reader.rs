@@ -4,9 +4,10 @@
 //! decoder would refuse a whole message for one record whose data it does not like; here record data is octets, and
 //! only names in it are looked at, for the types whose data may hold compressed ones (RFC 3597 section 4).
 //!
-//! Compression pointers lead backwards only, and a name ends after 255 octets: no message is read for ever.
+//! Compression pointers lead backwards only and are counted, and a name ends after 255 octets: no message is read for
+//! ever, or for long.
 
-use postroad_types::limits::DNS_NAME_OCTETS_MAX;
+use postroad_types::limits::{DNS_NAME_OCTETS_MAX, DNS_POINTERS_PER_NAME_MAX};
 
 use super::fields::{Field, fields, take_field};
 use super::query::{HEADER_OCTETS, skip_name, u16_at};
@@ -175,6 +176,7 @@ pub(super) fn name_at(message: &[u8], at: usize) -> Option<(Name, usize)> {
     let mut length = 0;
     let mut here = at;
     let mut after = None;
+    let mut pointers = 0;
     loop {
         let octet = *message.get(here)?;
         match octet {
@@ -193,9 +195,10 @@ pub(super) fn name_at(message: &[u8], at: usize) -> Option<(Name, usize)> {
             0xc0.. => {
                 let target = usize::from(u16_at(message, here)? & 0x3fff);
                 after = after.or(Some(here + 2));
+                pointers += 1;
                 // A target before the pointer may itself be labels that run into this pointer: only the start of what
                 // is followed may shrink.
-                if target >= here {
+                if target >= here || pointers > DNS_POINTERS_PER_NAME_MAX {
                     return None;
                 }
                 here = target;
@@ -204,6 +207,64 @@ pub(super) fn name_at(message: &[u8], at: usize) -> Option<(Name, usize)> {
         }
         if length >= DNS_NAME_OCTETS_MAX {
             return None;
+        }
+    }
+}
+
+/// Whether each name of a message, in its data too, leads over no more pointers than [`Reader`] follows. For decoders that
+/// do not count.
+pub fn pointers_are_few(message: &[u8]) -> bool {
+    let look = || {
+        let counts = Reader::new(message).ok()?.header().counts.map(usize::from);
+        let [questions, records @ ..] = counts;
+        let mut at = HEADER_OCTETS;
+        for _ in 0..questions {
+            at = counted(message, at)? + 4;
+        }
+        for _ in 0..records.iter().sum() {
+            at = counted(message, at)?;
+            let rtype = Rtype(u16_at(message, at)?);
+            let (mut data, end) = (at + 10, at + 10 + usize::from(u16_at(message, at + 8)?));
+            // The data of a type that is opaque here may begin with a name for others.
+            for &field in fields(rtype).unwrap_or(&[Field::Name]) {
+                if field == Field::Name {
+                    data = counted(message, data)?;
+                } else if let Some((octets, _)) = message.get(data..end).and_then(|rest| take_field(field, rest)) {
+                    data += octets.len();
+                } else {
+                    break;
+                }
+            }
+            at = end;
+        }
+        Some(())
+    };
+    look().is_some()
+}
+
+/// The position after the name at `at`; `None` when it leads over too many pointers. What is no name ends where it stops
+/// being one: that is for the decoder to say.
+fn counted(message: &[u8], at: usize) -> Option<usize> {
+    let (mut here, mut after, mut pointers, mut octets) = (at, None, 0, 0);
+    loop {
+        match message.get(here) {
+            Some(&label @ 1..=63) if octets < DNS_NAME_OCTETS_MAX => {
+                octets += 1 + usize::from(label);
+                here += 1 + usize::from(label);
+            }
+            Some(0xc0..) => {
+                let target = u16_at(message, here).map(|pointer| usize::from(pointer & 0x3fff));
+                after = after.or(Some(here + 2));
+                pointers += 1;
+                if pointers > DNS_POINTERS_PER_NAME_MAX {
+                    return None;
+                }
+                match target.filter(|target| *target < here) {
+                    Some(target) => here = target,
+                    None => return after,
+                }
+            }
+            _ => return Some(after.unwrap_or(here + 1)),
         }
     }
 }
@@ -241,7 +302,54 @@ mod tests {
         }
     }
 
+    /// A message of `records` records, each a name that leads over `pointers` pointers, in its owner or its data.
+    fn bomb(pointers: u16, records: u16, in_data: bool) -> Vec<u8> {
+        let mut message = vec![0, 7, 0x84, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        // Pointers that lead backwards one by one, in data that nobody looks at.
+        message.extend_from_slice(b"\x00\x00\x10\x00\x01\x00\x00\x00\x05");
+        message.extend_from_slice(&(2 * pointers).to_be_bytes());
+        for index in 0..pointers {
+            let before = if index == 0 { 12 } else { 21 + 2 * index };
+            message.extend_from_slice(&(0xc000 | before).to_be_bytes());
+        }
+        let last = (0xc000 | (21 + 2 * pointers)).to_be_bytes();
+        for _ in 0..records {
+            let owner = if in_data { [0xc0, 12] } else { last };
+            let data = if in_data { last } else { [0xc0, 12] };
+            message.extend_from_slice(&owner);
+            message.extend_from_slice(b"\x00\x02\x00\x01\x00\x00\x00\x05\x00\x02");
+            message.extend_from_slice(&data);
+        }
+        message[6..8].copy_from_slice(&(records + 1).to_be_bytes());
+        message
+    }
+
+    #[test]
+    fn names_that_lead_over_too_many_pointers_are_refused() {
+        for in_data in [false, true] {
+            // The last pointer leads to the one before, and so on: one more than there are in the data.
+            for (pointers, is_read) in [(1, true), (126, true), (127, false), (8000, false)] {
+                let message = bomb(pointers, 1, in_data);
+                let mut reader = Reader::new(&message).unwrap();
+                assert!(reader.record().is_ok());
+                assert_eq!(reader.record().is_ok(), is_read, "{pointers} {in_data}");
+                assert_eq!(pointers_are_few(&message), is_read, "{pointers} {in_data}");
+            }
+        }
+        assert!(bomb(8000, 3500, true).len() < 65_536);
+        assert!(!pointers_are_few(&[0; 4]));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_read_has_few_pointers(octets in proptest::collection::vec(prop_oneof![Just(0xc0u8), 0u8..16, any::<u8>()], 12..200)) {
+            let mut octets = octets;
+            octets[4..12].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0]);
+            if Reader::new(&octets).unwrap().record().is_ok() {
+                prop_assert!(pointers_are_few(&octets));
+            }
+        }
+
         #[test]
         fn chance_octets_end(octets in proptest::collection::vec(prop_oneof![Just(0xc0u8), 0u8..16, any::<u8>()], 12..200)) {
             let mut reader = Reader::new(&octets).unwrap();

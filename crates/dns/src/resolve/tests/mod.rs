@@ -1,6 +1,7 @@
 //! The resolver against a little internet that stands in memory: each address serves zones, or misbehaves.
 
 mod advisories;
+mod edns;
 mod floods;
 mod kept;
 mod lying;
@@ -140,7 +141,18 @@ fn scene_with_stale(own: Zones, stale: Duration, rules: impl FnOnce(&mut Rules))
 /// Seconds since 1970 at which scenes begin.
 const BEGINNING: u32 = 1_800_000_000;
 
+const BOUNDS: TtlBounds = TtlBounds {
+    min: Duration::ZERO,
+    max: Duration::from_secs(86_400),
+    max_negative: Duration::from_secs(3600),
+    stale: Duration::ZERO,
+};
+
 fn scene_from(own: Zones, stale: Duration, anchors: Anchors, rules: impl FnOnce(&mut Rules)) -> Scene {
+    scene_of(own, TtlBounds { stale, ..BOUNDS }, anchors, rules)
+}
+
+fn scene_of(own: Zones, ttl_bounds: TtlBounds, anchors: Anchors, rules: impl FnOnce(&mut Rules)) -> Scene {
     let internet = Arc::new(Internet::default());
     let hosts = [
         ([192, 0, 2, 1], Host::Serves(zones(&[(".", ROOT)]))),
@@ -170,12 +182,7 @@ fn scene_from(own: Zones, stale: Duration, anchors: Anchors, rules: impl FnOnce(
         rules: followed,
         anchors,
         cache_octets: 1 << 20,
-        ttl_bounds: TtlBounds {
-            min: Duration::ZERO,
-            max: Duration::from_secs(86_400),
-            max_negative: Duration::from_secs(3600),
-            stale,
-        },
+        ttl_bounds,
         resolve_timeout: Duration::from_secs(5),
         concurrency_max: 8,
         zones: Arc::new(ArcSwap::from_pointee(own)),
