@@ -189,7 +189,7 @@ async fn a_flood_of_random_names_leaves_others_their_answers() {
 }
 
 #[tokio::test]
-async fn a_server_that_holds_its_answers_looses_few_of_them_at_once() {
+async fn a_server_that_holds_its_answers_releases_few_of_them_at_once() {
     let scene = Scene::start(Duration::from_millis(300));
     assert_eq!(data(&ask(scene.address(), "kept.any.good.", "A").await), ["192.0.2.81"]);
     // It is known to be slow, so it is waited for.
@@ -204,7 +204,11 @@ async fn a_server_that_holds_its_answers_looses_few_of_them_at_once() {
             flooder.settle().await;
         }
     }
-    assert_eq!(flooder.count(ResponseCode::ServFail), 400 - OF_ONE, "all but its places, at once and one by one");
+    assert_eq!(
+        flooder.count(ResponseCode::ServFail),
+        400 - OF_ONE,
+        "all but its places, at once and one by one"
+    );
     scene.held.gate.send_replace(true);
     let came = flooder.codes.len();
     for _ in 0..OF_ONE {

@@ -451,8 +451,12 @@ impl Iteration {
                     None => Some(Finish::Records),
                 }
             }
-            Entry::NoData(_, soa) => Some(Finish::Negative(rcode::NOERROR, held_soa(soa, &hit), hit.security)),
-            Entry::NxDomain(soa) => Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, &hit), hit.security)),
+            Entry::NoData(_, soa) => {
+                Some(Finish::Negative(rcode::NOERROR, held_soa(soa, &hit), hit.security))
+            }
+            Entry::NxDomain(soa) => {
+                Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, &hit), hit.security))
+            }
             Entry::Failure(_, _, failure) => Some(Finish::Failed(failure.clone())),
             Entry::Delegation(_) | Entry::Trust(_) => None,
         }

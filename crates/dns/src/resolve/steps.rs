@@ -135,12 +135,7 @@ impl Answer {
 
     /// Aliases, and that there is nothing where they lead, of which validation `said` this. A server may leave out the SOA
     /// (against RFC 2308 section 3) and prove it all the same.
-    pub(super) fn negative(
-        rcode: u16,
-        records: Vec<Held>,
-        authority: Option<Held>,
-        said: Security,
-    ) -> Self {
+    pub(super) fn negative(rcode: u16, records: Vec<Held>, authority: Option<Held>, said: Security) -> Self {
         let security = if records.is_empty() { said } else { Self::security_of(&records).and(said) };
         Self { rcode, records, authority, failure: None, stale: false, security }
     }

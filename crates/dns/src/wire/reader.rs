@@ -229,7 +229,9 @@ pub fn pointers_are_few(message: &[u8]) -> bool {
             for &field in fields(rtype).unwrap_or(&[Field::Name]) {
                 if field == Field::Name {
                     data = counted(message, data)?;
-                } else if let Some((octets, _)) = message.get(data..end).and_then(|rest| take_field(field, rest)) {
+                } else if let Some((octets, _)) =
+                    message.get(data..end).and_then(|rest| take_field(field, rest))
+                {
                     data += octets.len();
                 } else {
                     break;

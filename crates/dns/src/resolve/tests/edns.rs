@@ -74,9 +74,8 @@ async fn what_is_proven_without_a_soa_is_secure_and_not_kept() {
             record.record_type() == RecordType::SOA
                 || (record.record_type() == RecordType::RRSIG && record.name.num_labels() == 2)
         };
-        let apex_denies = |record: &Record| {
-            record.record_type() == RecordType::NSEC && record.name.num_labels() == 2
-        };
+        let apex_denies =
+            |record: &Record| record.record_type() == RecordType::NSEC && record.name.num_labels() == 2;
         if !message.authorities.iter().any(apex_denies) {
             message.authorities.retain(|record| !is_soa(record));
         }

@@ -39,7 +39,8 @@ async fn a_delegation_that_fans_out_costs_a_stranger_little() {
     // The victim denies names, has records at all of them, or says nothing at all.
     let denies = || Host::Serves(zones(&[("beta.test.", BETA)]));
     let has_all = || Host::Serves(zones(&[("beta.test.", &format!("{BETA}* TXT \"any\"\n"))]));
-    let hosts: [(&str, fn() -> Host); 3] = [("denies", denies), ("has all", has_all), ("dead", || Host::Dead)];
+    let hosts: [(&str, fn() -> Host); 3] =
+        [("denies", denies), ("has all", has_all), ("dead", || Host::Dead)];
     for (what, host) in hosts {
         for labels in [1, 2, 12] {
             for ipv6 in [false, true] {
@@ -79,7 +80,8 @@ async fn delegations_that_fan_out_below_each_other_cost_no_more() {
                 return lie(ask, &[(&name, RecordType::CNAME, &target)], &[]);
             }
             let servers: Vec<String> = (0..60).map(|_| made_up(4)).collect();
-            let servers: Vec<_> = servers.iter().map(|to| (name.as_str(), RecordType::NS, to.as_str())).collect();
+            let servers: Vec<_> =
+                servers.iter().map(|to| (name.as_str(), RecordType::NS, to.as_str())).collect();
             let mut message = lie(ask, &[], &servers);
             message.metadata.authoritative = false;
             message
