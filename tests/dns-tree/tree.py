@@ -30,12 +30,22 @@ SIGNED = {
     "expired.alpha.": "nsec 13 expired",
     "altered.alpha.": "nsec3 13 altered",
     "future.alpha.": "nsec 13 unknown-algorithm",
+    "digest.alpha.": "nsec 13 unknown-digest",
+    "early.alpha.": "nsec 13 early",
+    "stripped.alpha.": "nsec3 13 stripped",
+    "spare.alpha.": "nsec 13 spare-ds",
+    "iterated.alpha.": "nsec3 13 iterated",
+    "gaps.alpha.": "optout 13",
+    "open.gaps.alpha.": "plain",
+    "closed.gaps.alpha.": "nsec 13",
     "optout.beta.": "plain",
     "signed.beta.": "nsec3 13",
     "ed.beta.": "nsec 15",
     "p384.beta.": "nsec3 14",
     "sub.nsec.alpha.": "nsec3 13",
     "island.plain.alpha.": "nsec 13 no-ds",
+    "sub.island.plain.alpha.": "nsec3 13",
+    "below.bogus.alpha.": "nsec 13",
     "insecure.nsec3.alpha.": "plain",
     "deep.down.in.the.tree.nsec.alpha.": "plain",
     "good.gamma.": "plain",
@@ -75,7 +85,8 @@ LIES = {
 # Zones of liar.py that are delegated without glue: the name of their server, and its address.
 GLUELESS = {"glueless": ("ns1.web.nsec.alpha.", 11), "glueless2": ("ns1.glueless.gamma.", 11)}
 
-TYPES = ["A", "AAAA", "MX", "TXT", "NS", "SOA", "CNAME", "SRV", "CAA", "TLSA", "PTR", "HTTPS", "DS", "DNSKEY", "TYPE65280"]
+TYPES = ["A", "AAAA", "MX", "TXT", "NS", "SOA", "CNAME", "DNAME", "SRV", "CAA", "TLSA", "PTR", "HTTPS", "DS", "DNSKEY", "NSEC",
+         "NSEC3PARAM", "TYPE65280"]
 
 
 def apex(zone, servers):
@@ -102,7 +113,8 @@ def content(zone, chance):
         "svc HTTPS 1 . alpn=h2", "many TXT " + '"' + "x" * 200 + '"', "1 PTR web", "_dmarc TXT \"v=DMARC1; p=none\"",
         f"out CNAME web.{chance.choice(others)}", f"out2 CNAME out.{chance.choice(others)}",
         f"outgone CNAME gone.{chance.choice(others)}", "outdead CNAME web.onedead.gamma.",
-        "intorename CNAME web.renamed",
+        "intorename CNAME web.renamed", "outbogus CNAME web.bogus.alpha.", "outsigned CNAME web.signed.beta.",
+        "outcut CNAME closed.gaps.alpha.", "*.mail MX 10 mx1", "*.deep.wild A 192.0.2.69",
     ]
     for index in range(40):
         lines.append(f"h{index} A 198.51.100.{index}")
@@ -171,7 +183,15 @@ PRESENT = [
     "_imaps._tcp", "_tcp", "_25._tcp.mx1", "odd\\.dot", "MIXEDcase", "unknown", "svc", "many", "1", "_dmarc", "out",
     "out2", "outgone", "outdead", "intorename", "set", "ns1", "ns2", "*.wild", "very.deep.name.that.is.not.there",
     "x." * 40 + "gone", "x." * 40 + "wild",
+    # Below what has no names below it, and at each depth of what is not there.
+    "x.web", "a.b.web", "x.www", "a.b.chain1", "x.h1", "x.a.b.c.ent", "x.b.c.ent", "x.ent", "x.y.ent", "a.b.c.d.gone", "b.c.d.gone",
+    "c.d.gone", "d.gone", "gone", "a.b.renamed", "a.b.c.ent.renamed", "any.wild.renamed", "www.renamed", "x.mx1", "a.host.within",
+    "any.target", "x.host.target", "any.mail", "a.b.mail", "mail", "x.deep.wild", "deep.wild", "a.x.deep.wild", "outbogus", "outsigned",
+    "outcut", "*", "*.alias", "x.*.wild", "_dane._tcp.mx1", "x._25._tcp.mx1", "sub", "x.sub", "down", "tree", "in.the.tree",
 ]
+# Where one zone ends and another begins: names at, beside and below the cut.
+CUTS = [zone for zone in SIGNED if zone != "."] + ["nowhere.alpha.", "nowhere.beta.", "a.b.nowhere.beta.", "nowhere.gaps.alpha.",
+        "x.nowhere.gaps.alpha.", "x.y.open.gaps.alpha.", "ns1.open.gaps.alpha.", "ns1.nsec.alpha.", "ns1.optout.beta."]
 
 
 def questions(count, seed):
@@ -194,6 +214,12 @@ def questions(count, seed):
             put(f"{label}.{zone}", "A")
         for rtype in TYPES:
             put(zone, rtype)
+    for cut in CUTS:
+        for rtype in ["DS", "NS", "SOA", "DNSKEY", "NSEC", "A", "MX", "CNAME"]:
+            put(cut, rtype)
+    for zone in zones[:6] + ["bogus.alpha."]:
+        for label in ["", "web", "www", "gone", "any.wild", "b.c.ent"]:
+            put(f"{label}.{zone}", "ANY")
     for zone in ["fan.plain.alpha.", "round1.gamma.", "round2.gamma.", "dead.gamma."]:
         put(f"web.{zone}", "A")
     while len(asked) < count:
@@ -207,7 +233,7 @@ def questions(count, seed):
             label = ".".join("".join(chance.choices("abcdefgh-0123", k=chance.randint(1, 9))).strip("-") or "a"
                              for _ in range(chance.randint(1, 4)))
         if chance.random() < 0.1:
-            label = label.upper()
+            label = "".join(chance.choice([letter.upper(), letter]) for letter in label)
         put(f"{label}.{zone}", chance.choice(TYPES))
 
 

@@ -1,15 +1,16 @@
 //! What no client should send, on and on: `hostile ADDRESS SECONDS [SEED]`; for bench/soak.
 //!
-//! Datagrams that began as questions and were damaged, cut, lengthened or made of chance alone; TCP connections that say
-//! nothing, half a message, or lengths that never come. Sends 2000 datagrams and 20 connections a second, holds up to 200
-//! connections, reads nothing but what it must.
+//! Datagrams that began as questions and were damaged, cut, lengthened or made of chance alone; questions for names of
+//! servers that lie (the example `liar`); updates of soak.test without a key and with a wrong one. TCP connections that say
+//! nothing, half a message, or lengths that never come, that ask on and on, or for whole zones, and do not read. Sends 2000
+//! datagrams and 20 connections a second, holds up to 200 connections, reads nothing but what it must.
 #![allow(clippy::expect_used, reason = "a load generator stops where it fails")]
 
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -58,7 +59,9 @@ fn main() {
 /// A message that is a question more or less.
 fn datagram(chance: &mut StdRng) -> Vec<u8> {
     let mut octets = question(chance);
-    match chance.random_range(0..10) {
+    match chance.random_range(0..12) {
+        10 => return of_a_liar(chance),
+        11 => return update(chance),
         // As it is: some of what is hostile is well formed.
         0 | 1 => {}
         2 => {
@@ -92,6 +95,54 @@ fn datagram(chance: &mut StdRng) -> Vec<u8> {
     octets
 }
 
+/// A question for a new name of a zone whose server lies.
+fn of_a_liar(chance: &mut StdRng) -> Vec<u8> {
+    let zones = ["fan", "chain", "held", "forged", "pointers", "options", "keys", "hashes"];
+    let zone = zones[chance.random_range(0..zones.len())];
+    let mut octets = chance.random::<[u8; 2]>().to_vec();
+    octets.extend_from_slice(&[1, 0x20, 0, 1, 0, 0, 0, 0, 0, 0]);
+    // Names of many labels cost most to hash.
+    for _ in 0..if chance.random_ratio(1, 2) { 1 } else { 80 } {
+        octets.extend_from_slice(&[2, chance.random_range(b'a'..=b'z'), chance.random_range(b'a'..=b'z')]);
+    }
+    octets.push(zone.len() as u8);
+    octets.extend_from_slice(zone.as_bytes());
+    octets.extend_from_slice(&[0, 0, 1, 0, 1]);
+    octets
+}
+
+/// An update that would add `evil.soak.test`, not signed, or with a key that is known and a signature that is wrong.
+fn update(chance: &mut StdRng) -> Vec<u8> {
+    let mut octets = chance.random::<[u8; 2]>().to_vec();
+    let signed = chance.random_ratio(1, 2);
+    octets.extend_from_slice(&[0x28, 0, 0, 1, 0, 0, 0, 1, 0, u8::from(signed)]);
+    octets.extend_from_slice(b"\x04soak\x04test\x00\x00\x06\x00\x01");
+    octets.extend_from_slice(b"\x04evil\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x42");
+    if signed {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let algorithm = b"\x0bhmac-sha256\x00";
+        let mac: [u8; 32] = chance.random();
+        octets.extend_from_slice(b"\x04soak\x00\x00\xfa\x00\xff\x00\x00\x00\x00");
+        octets.extend_from_slice(&(algorithm.len() as u16 + 10 + 32 + 6).to_be_bytes());
+        octets.extend_from_slice(algorithm);
+        octets.extend_from_slice(&now.to_be_bytes()[2..]);
+        octets.extend_from_slice(&[1, 44, 0, 32]);
+        octets.extend_from_slice(&mac);
+        let id = [octets[0], octets[1]];
+        octets.extend_from_slice(&id);
+        octets.extend_from_slice(&[0, 0, 0, 0]);
+    }
+    octets
+}
+
+/// A question for a whole zone: one that everybody may have, or one that nobody may.
+fn transfer(chance: &mut StdRng) -> Vec<u8> {
+    let zone: &[u8] =
+        if chance.random_ratio(1, 2) { b"\x04soak\x04test\x00" } else { b"\x06closed\x04test\x00" };
+    let head = [chance.random(), chance.random(), 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    [&head[..], zone, &[0, 252, 0, 1]].concat()
+}
+
 /// A question with chance flags, name, type and options.
 fn question(chance: &mut StdRng) -> Vec<u8> {
     let mut octets = chance.random::<[u8; 2]>().to_vec();
@@ -119,7 +170,7 @@ fn question(chance: &mut StdRng) -> Vec<u8> {
 
 /// The beginning of something over TCP.
 fn started(chance: &mut StdRng) -> Vec<u8> {
-    let message = datagram(chance);
+    let message = if chance.random_ratio(1, 4) { transfer(chance) } else { datagram(chance) };
     let mut octets = (message.len() as u16).to_be_bytes().to_vec();
     octets.extend_from_slice(&message);
     match chance.random_range(0..4) {
