@@ -191,9 +191,7 @@ impl Shard {
 
 /// What may answer a question about records of a type.
 fn answers_to(rtype: Rtype) -> [Kind; 4] {
-    // An alias has its NSEC beside it (RFC 4035 section 2.5), and says nothing about it.
-    let alias = if rtype == Rtype::NSEC { rtype } else { Rtype::CNAME };
-    [Kind::Positive(rtype), Kind::Positive(alias), Kind::NoData(rtype), Kind::NxDomain]
+    [Kind::Positive(rtype), Kind::Positive(Rtype::CNAME), Kind::NoData(rtype), Kind::NxDomain]
 }
 
 /// The cache of a resolver.

@@ -370,6 +370,15 @@ mod tests {
         let mut question = answer(&sent);
         question.metadata.message_type = MessageType::Query;
         assert!(matches!(check(&question), Err(Mismatch::Stranger)));
+        // Opcodes other than QUERY, and more than one question.
+        for opcode in [1, 2, 4, 5, 15] {
+            let mut octets = answer(&sent).to_vec().unwrap();
+            octets[2] |= opcode << 3;
+            assert!(matches!(sent.check(&octets), Err(Mismatch::Stranger)), "{opcode}");
+        }
+        let mut twice = answer(&sent);
+        twice.queries.push(twice.queries[0].clone());
+        assert!(matches!(check(&twice), Err(Mismatch::Stranger)));
         let mut other_case = answer(&sent);
         other_case.queries[0].name.randomize_label_case();
         let plain = sent.check_letters(&other_case.to_vec().unwrap(), false);

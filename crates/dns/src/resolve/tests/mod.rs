@@ -1,6 +1,7 @@
 //! The resolver against a little internet that stands in memory: each address serves zones, or misbehaves.
 
 mod advisories;
+mod costly;
 mod edns;
 mod floods;
 mod kept;

@@ -184,20 +184,6 @@ async fn all_kinds_of_answers_of_a_signed_zone() {
 }
 
 #[tokio::test]
-async fn an_alias_that_is_known_does_not_hide_its_nsec() {
-    let tree = tree();
-    for known in [false, true] {
-        if known {
-            assert_eq!(tree.ask("alias.alpha.test", Rtype::A).await, "NOERROR secure 2");
-        }
-        tree.scene.asked();
-        tree.ask("alias.alpha.test", Rtype::NSEC).await;
-        assert!(tree.scene.asked().contains(&"192.0.2.13 alias.alpha.test. NSEC".to_owned()), "{known}");
-        tree.scene.resolver.flush(&"alias.alpha.test".parse().unwrap());
-    }
-}
-
-#[tokio::test]
 async fn below_a_delegation_without_ds_nothing_need_be_signed() {
     let tree = tree();
     for zone in ["plain.test", "plain.hashed"] {
