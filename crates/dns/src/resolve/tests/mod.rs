@@ -6,6 +6,7 @@ mod edns;
 mod floods;
 mod kept;
 mod lying;
+mod saved;
 mod sign;
 mod validated;
 
