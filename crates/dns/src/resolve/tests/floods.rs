@@ -36,11 +36,11 @@ const VICTIM_MAX: usize = postroad_types::limits::DNS_LOOKUP_ASKS_PER_ZONE_MAX +
 
 #[tokio::test]
 async fn a_delegation_that_fans_out_costs_a_stranger_little() {
-    // The victim denies names, has records at all of them, or says nothing at all.
-    let denies = || Host::Serves(zones(&[("beta.test.", BETA)]));
-    let has_all = || Host::Serves(zones(&[("beta.test.", &format!("{BETA}* TXT \"any\"\n"))]));
-    let hosts: [(&str, fn() -> Host); 3] =
-        [("denies", denies), ("has all", has_all), ("dead", || Host::Dead)];
+    type Making = fn() -> Host;
+    let denies: Making = || Host::Serves(zones(&[("beta.test.", BETA)]));
+    let has_all: Making = || Host::Serves(zones(&[("beta.test.", &format!("{BETA}* TXT \"any\"\n"))]));
+    let silent: Making = || Host::Dead;
+    let hosts = [("it denies them", denies), ("it has all", has_all), ("it is silent", silent)];
     for (what, host) in hosts {
         for labels in [1, 2, 12] {
             for ipv6 in [false, true] {
