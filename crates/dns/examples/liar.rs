@@ -278,7 +278,7 @@ impl Liar {
 fn pointers(request: &Request<'_>) -> Vec<u8> {
     let mut octets = Reply { flags: AA, ..Reply::default() }.octets(request, false);
     let data = octets.len() + 12;
-    octets.extend_from_slice(b"\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x05\x3e\x80");
+    octets.extend_from_slice(b"\xc0\x0c\xff\x00\x00\x01\x00\x00\x00\x05\x3e\x80");
     for index in 0..8000 {
         let before = if index == 0 { 12 } else { data + 2 * (index - 1) };
         octets.extend_from_slice(&(0xc000 | before as u16).to_be_bytes());

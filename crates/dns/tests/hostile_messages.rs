@@ -201,7 +201,7 @@ fn bomb(query: &[u8]) -> Vec<u8> {
     let end = 12 + query[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
     let mut message = [&query[..2], &[0x84, 0, 0, 1, 0, 0, 0, 0, 0, 0], &query[12..end]].concat();
     let data = message.len() + 12;
-    message.extend_from_slice(b"\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x05");
+    message.extend_from_slice(b"\xc0\x0c\xff\x00\x00\x01\x00\x00\x00\x05");
     message.extend_from_slice(&16_000u16.to_be_bytes());
     for index in 0..8000 {
         let before = if index == 0 { 12 } else { data + 2 * (index - 1) };
