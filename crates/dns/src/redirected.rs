@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use postroad_config::{BlockAnswer, DnsPeer, ForwardMode, LocalKind, Recursion};
+use postroad_config::{BlockAnswer, DnsServer, ForwardMode, LocalKind, Recursion};
 
 use crate::resolve::blocked::{BlockListError, Blocked, BlockedAs};
 use crate::resolve::routes::{Route, RouteKind, Routes};
@@ -31,13 +31,18 @@ pub(crate) fn routes(config: &Recursion) -> Result<Routes, RedirectedError> {
         ForwardMode::First => RouteKind::ForwardFirst,
         ForwardMode::Only => RouteKind::ForwardOnly,
     };
-    let forward = config.forward.iter().map(|it| (&it.zone, kind(it.mode), &it.servers));
+    let forward = config.forward.iter().map(|it| (&it.zone, kind(it.mode()), &it.servers));
     let stub = config.stub.iter().map(|it| (&it.zone, RouteKind::Stub, &it.servers));
-    let route = |(zone, kind, servers): (&String, RouteKind, &Vec<DnsPeer>)| {
-        let servers = servers.iter().map(|server| server.address).collect();
+    let route = |(zone, kind, servers): (&String, RouteKind, &Vec<DnsServer>)| {
         Ok(Route::new(&name(zone)?, kind, servers))
     };
     Ok(Routes::new(forward.chain(stub).map(route).collect::<Result<Vec<_>, RedirectedError>>()?))
+}
+
+/// Whether one of their servers is asked over TLS.
+pub(crate) fn any_over_tls(config: &Recursion) -> bool {
+    let forward = config.forward.iter().flat_map(|it| &it.servers);
+    forward.chain(config.stub.iter().flat_map(|it| &it.servers)).any(DnsServer::is_tls)
 }
 
 /// The local zones, and those of `special` that none of them takes the place of.

@@ -1,9 +1,8 @@
 //! What an iteration looks for: a stack of these is what it has still to do.
 
-use std::net::IpAddr;
-
 use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 
+use super::Endpoint;
 use super::evidence::{Evidence, Proven, Sections};
 use super::rename::is_made;
 use super::reply::{Owned, Reply};
@@ -29,7 +28,7 @@ pub(super) enum Purpose {
 pub(super) struct Parked {
     pub reply: Reply,
     pub sections: Sections,
-    pub ip: IpAddr,
+    pub at: Endpoint,
 }
 
 impl Parked {

@@ -7,6 +7,7 @@
 pub mod blocked;
 pub mod cache;
 mod delegation;
+mod endpoint;
 pub mod evidence;
 mod goal;
 pub mod iterate;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 pub use delegation::{Delegation, NameServer};
+pub use endpoint::Endpoint;
 use metrics::{counter, gauge, histogram};
 use postroad_service::Clock;
 use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
@@ -347,7 +349,7 @@ impl Resolver {
             let asked = Instant::now();
             let outcome = self.upstream.ask(&ask).await;
             let result = if outcome.is_ok() { "answered" } else { "failed" };
-            let transport = if ask.tcp { "tcp" } else { "udp" };
+            let transport = ask.source().transport();
             counter!("postroad_dns_upstream_queries_total", "transport" => transport, "result" => result)
                 .increment(1);
             if let Some(answer) = iteration.answered(outcome, asked.elapsed(), self.context(&zones)) {

@@ -18,6 +18,7 @@ use crate::wire::{Name, RrSet, Rtype, display_rdata};
 pub enum Source {
     Udp(SocketAddr),
     Tcp(SocketAddr),
+    Tls(SocketAddr),
     Cache,
     /// A zone of our own.
     Zone,
@@ -26,11 +27,12 @@ pub enum Source {
 }
 
 impl Source {
-    /// `udp`, `tcp`, `cache`, `zone` or `dnssec`.
+    /// `udp`, `tcp`, `tls`, `cache`, `zone` or `dnssec`.
     pub fn transport(self) -> &'static str {
         match self {
             Self::Udp(_) => "udp",
             Self::Tcp(_) => "tcp",
+            Self::Tls(_) => "tls",
             Self::Cache => "cache",
             Self::Zone => "zone",
             Self::Validation => "dnssec",
@@ -40,7 +42,7 @@ impl Source {
     /// The server that was asked.
     pub fn server(self) -> Option<SocketAddr> {
         match self {
-            Self::Udp(server) | Self::Tcp(server) => Some(server),
+            Self::Udp(server) | Self::Tcp(server) | Self::Tls(server) => Some(server),
             Self::Cache | Self::Zone | Self::Validation => None,
         }
     }
