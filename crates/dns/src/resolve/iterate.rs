@@ -171,6 +171,7 @@ impl Iteration {
                         Known::Reply(reply) => describe(reply),
                         Known::Hit(hit) => describe_hit(hit),
                         Known::Renamed(renamed) => format!("alias to {}", renamed.target),
+                        Known::Refused(failure) => failure.to_string(),
                     };
                     let step =
                         Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
@@ -182,6 +183,7 @@ impl Iteration {
                         }
                         Known::Hit(hit) => self.take_hit(hit),
                         Known::Renamed(renamed) => self.take_renamed(renamed),
+                        Known::Refused(failure) => Some(Finish::Failed(failure)),
                     };
                     if let Some(done) = finish.and_then(|finish| self.finish(finish)) {
                         return Action::Done(done);

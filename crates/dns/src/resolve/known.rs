@@ -7,6 +7,7 @@ use super::goal::{Goal, Purpose};
 use super::iterate::{Context, Freshness};
 use super::rename::{Renamed, renamed};
 use super::reply::Reply;
+use super::security::Failure;
 use super::steps::Source;
 use super::{Delegation, local};
 use crate::wire::Rtype;
@@ -16,10 +17,14 @@ pub(super) enum Known {
     Reply(Reply),
     Hit(Hit),
     Renamed(Renamed),
+    Refused(Failure),
 }
 
 /// What our own zones or the cache know about a goal.
 pub(super) fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source, Known)> {
+    if let Some(refusal) = context.rules.routes.refusal(&goal.name, context.zones, context.special) {
+        return Some((Source::Cache, Known::Refused(refusal)));
+    }
     if let Some(reply) = local::look_up(context.zones, &goal.name, goal.rtype) {
         return match reply {
             // A deeper delegation may be known.

@@ -141,6 +141,9 @@ impl Resolver {
         if let Some(answer) = self.blocked.answer(name, rtype) {
             return Some(answer);
         }
+        if let Some(refusal) = self.rules.routes.refusal(name, &self.zones.load(), &self.special) {
+            return Some(Answer::failed(refusal));
+        }
         let now = self.clock.monotonic();
         if let Some(answer) = self.gathered(name, rtype, now, false) {
             return Some(answer);
@@ -375,6 +378,7 @@ impl Resolver {
 
     fn explain_cached(&self, name: &Name, rtype: Rtype, answer: Answer, started: Instant) -> Explained {
         let outcome = match &answer.failure {
+            Some(failure) if failure.is_blocked() => failure.to_string(),
             Some(failure) => format!("failed a moment ago: {failure}"),
             None if answer.stale => "an older answer, as asking failed a moment ago".to_owned(),
             None if answer.security == Security::Indeterminate => "answer".to_owned(),

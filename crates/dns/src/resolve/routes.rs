@@ -1,14 +1,18 @@
 //! Domains that are not looked for from the root downwards: stub zones, whose own servers are named in the configuration,
-//! and forward zones, for which other resolvers are asked.
+//! forward zones, for which other resolvers are asked, and domains for which nobody is asked.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, ResponseCode};
 use postroad_config::{DnsServer, TlsServer};
 
 use super::reply::Reply;
+use super::security::Failure;
 use super::{Delegation, Endpoint};
-use crate::wire::Name;
+use crate::wire::options::extended;
+use crate::wire::{Name, Rtype};
+use crate::zone::Zones;
 
 /// Who is asked, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,17 +66,41 @@ impl Route {
 
 /// All such domains.
 #[derive(Debug, Clone, Default)]
-pub struct Routes(Vec<Arc<Route>>);
+pub struct Routes {
+    routes: Vec<Arc<Route>>,
+    /// Domains that nobody is asked for.
+    refused: HashSet<Name>,
+}
 
 impl Routes {
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
-        Self(routes.into_iter().map(Arc::new).collect())
+        Self { routes: routes.into_iter().map(Arc::new).collect(), refused: HashSet::new() }
+    }
+
+    /// With domains that nobody is asked for, nor for any name below them.
+    pub fn refusing(self, zones: impl IntoIterator<Item = Name>) -> Self {
+        Self { refused: zones.into_iter().collect(), ..self }
+    }
+
+    /// Why nobody is asked for a name, if that is so. Zones of our `own` at or below the refused domain are answered all the
+    /// same, and those that are answered here (`special`) below it.
+    pub fn refusal(&self, name: &Name, own: &Zones, special: &Zones) -> Option<Failure> {
+        if self.refused.is_empty() {
+            return None;
+        }
+        let mut above = std::iter::successors(Some(name.clone()), Name::parent);
+        let depth = above.find(|name| self.refused.contains(name))?.label_count();
+        let deepest = |zones: &Zones| Some(zones.find(&name.key(), Rtype::A)?.apex().label_count());
+        if deepest(own).is_some_and(|own| own >= depth) || deepest(special).is_some_and(|here| here > depth) {
+            return None;
+        }
+        Some(Failure::new(extended::BLOCKED, "refused by setting"))
     }
 
     /// The servers to ask for `name`, when `known` is the deepest delegation that is known: those of the deepest forward
     /// zone, else those of a stub zone at or below the known one.
     pub fn find(&self, name: &Name, known: &Delegation, forward: bool) -> Option<Arc<Delegation>> {
-        let above = self.0.iter().filter(|route| name.is_at_or_below(&route.delegation.zone));
+        let above = self.routes.iter().filter(|route| name.is_at_or_below(&route.delegation.zone));
         let usable = above.filter(|route| {
             if route.kind.is_forward() { forward } else { route.delegation.zone.is_at_or_below(&known.zone) }
         });
@@ -82,7 +110,7 @@ impl Routes {
 
     /// The route that a delegation was made for.
     pub fn of(&self, delegation: &Arc<Delegation>) -> Option<Arc<Route>> {
-        self.0.iter().find(|route| Arc::ptr_eq(&route.delegation, delegation)).cloned()
+        self.routes.iter().find(|route| Arc::ptr_eq(&route.delegation, delegation)).cloned()
     }
 }
 

@@ -16,7 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postroad_config::TlsServer;
-use postroad_types::limits::{DNS_PADDED_QUERY_OCTETS, DNS_UPSTREAM_PIPELINE_MAX};
+use postroad_types::limits::{
+    DNS_PADDED_QUERY_OCTETS, DNS_UPSTREAM_PIPELINE_MAX, DNS_UPSTREAM_SILENCE_SECONDS,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
@@ -24,7 +26,7 @@ pub use trust::{Trust, TrustError};
 
 use super::upstream::AskError;
 use crate::wire::pad_query;
-use connection::{Ended, Job};
+use connection::{Ended, Job, Limits};
 
 /// The connection ended, and nothing more is known.
 const RESET: AskError = AskError::Unreachable(io::ErrorKind::ConnectionReset);
@@ -35,7 +37,7 @@ pub struct SecureUpstream {
     trust: Trust,
     /// Local addresses that are connected from; of a family without one the system chooses.
     sources: Arc<[IpAddr]>,
-    idle: Duration,
+    limits: Limits,
     open: Arc<Mutex<HashMap<TlsServer, mpsc::Sender<Job>>>>,
     /// Servers of which the log says that they are not who they should be.
     reported: Arc<Mutex<HashSet<TlsServer>>>,
@@ -44,7 +46,8 @@ pub struct SecureUpstream {
 impl SecureUpstream {
     /// `idle`: how long a connection without a question is kept.
     pub fn new(trust: Trust, sources: &[IpAddr], idle: Duration) -> Self {
-        Self { trust, sources: sources.into(), idle, open: Arc::default(), reported: Arc::default() }
+        let limits = Limits { idle, silence: Duration::from_secs(DNS_UPSTREAM_SILENCE_SECONDS) };
+        Self { trust, sources: sources.into(), limits, open: Arc::default(), reported: Arc::default() }
     }
 
     /// Sends a question as it is on the wire, and gives the response as it came, with the question's own id, at most
@@ -106,7 +109,7 @@ impl SecureUpstream {
         let chosen = rand::random_range(0..of_family.len().max(1));
         let source = of_family.get(chosen).map(|source| SocketAddr::new(*source, 0));
         let connector = self.trust.connector(server.name.is_some());
-        tokio::spawn(connection::run(server.clone(), connector, source, jobs, self.idle));
+        tokio::spawn(connection::run(server.clone(), connector, source, jobs, self.limits));
         sender
     }
 }

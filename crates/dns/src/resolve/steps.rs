@@ -109,7 +109,7 @@ pub struct Answer {
     pub records: Vec<Held>,
     /// The SOA of a negative answer.
     pub authority: Option<Held>,
-    /// Why there is no answer, with SERVFAIL.
+    /// Why there is no answer, with SERVFAIL or REFUSED.
     pub failure: Option<Failure>,
     /// Its time is over, and nobody could be asked for a newer one (RFC 8767).
     pub stale: bool,
@@ -121,7 +121,7 @@ impl Answer {
     pub(super) fn failed(failure: impl Into<Failure>) -> Self {
         let failure = failure.into();
         Self {
-            rcode: rcode::SERVFAIL,
+            rcode: if failure.is_blocked() { rcode::REFUSED } else { rcode::SERVFAIL },
             records: Vec::new(),
             authority: None,
             security: if failure.is_bogus() { Security::Bogus } else { Security::Indeterminate },
@@ -152,6 +152,7 @@ impl Answer {
             rcode::NOERROR => "NOERROR",
             rcode::NXDOMAIN => "NXDOMAIN",
             rcode::YXDOMAIN => "YXDOMAIN",
+            rcode::REFUSED => "REFUSED",
             _ => "SERVFAIL",
         }
     }

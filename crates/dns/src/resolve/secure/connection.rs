@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use postroad_config::TlsServer;
-use postroad_types::limits::{
-    DNS_HANDSHAKE_SECONDS, DNS_UPSTREAM_PIPELINE_MAX, DNS_UPSTREAM_SILENCE_SECONDS,
-};
+use postroad_types::limits::{DNS_HANDSHAKE_SECONDS, DNS_UPSTREAM_PIPELINE_MAX};
 use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +25,15 @@ use crate::resolve::upstream::AskError;
 pub(super) struct Job {
     pub query: Vec<u8>,
     pub reply: oneshot::Sender<Result<Vec<u8>, Ended>>,
+}
+
+/// How long a connection is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Without a question.
+    pub idle: Duration,
+    /// Without any answer, with questions under way.
+    pub silence: Duration,
 }
 
 /// Why a connection gave no answer.
@@ -47,14 +54,14 @@ pub(super) async fn run(
     connector: TlsConnector,
     source: Option<SocketAddr>,
     mut jobs: mpsc::Receiver<Job>,
-    idle: Duration,
+    limits: Limits,
 ) {
     let within = Duration::from_secs(DNS_HANDSHAKE_SECONDS);
     let connected = timeout(within, connect(&server, &connector, source)).await;
     let mut waiting = Waiting::new();
     let mut answered = false;
     let ended = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(stream) => serve(stream, &mut jobs, &mut waiting, &mut answered, idle).await,
+        Ok(stream) => serve(stream, &mut jobs, &mut waiting, &mut answered, limits).await,
         Err(error) => Err(error),
     };
     // From now on questions find that there is no connection.
@@ -123,19 +130,18 @@ async fn serve(
     jobs: &mut mpsc::Receiver<Job>,
     waiting: &mut Waiting,
     answered: &mut bool,
-    idle: Duration,
+    Limits { idle, silence }: Limits,
 ) -> io::Result<()> {
     let (mut from, mut to) = tokio::io::split(stream);
     let mut received = BytesMut::with_capacity(2048);
     let mut deadline = Instant::now() + idle;
     // Whoever has gone without a word is noticed here, long before the system gives up.
-    let patience = Duration::from_secs(DNS_UPSTREAM_SILENCE_SECONDS);
     let mut silent_since = None;
     loop {
         if waiting.len() >= DNS_UPSTREAM_PIPELINE_MAX {
             waiting.retain(|_, (_, reply)| !reply.is_closed());
         }
-        let broken = silent_since.unwrap_or(deadline) + patience;
+        let broken = silent_since.unwrap_or(deadline) + silence;
         tokio::select! {
             job = jobs.recv(), if waiting.len() < DNS_UPSTREAM_PIPELINE_MAX => {
                 let Some(job) = job else { return Ok(()) };
