@@ -115,6 +115,8 @@ pub struct Answer {
     pub stale: bool,
     /// What validation said of all of it.
     pub security: Security,
+    /// It is ours, because the name is on a block list.
+    pub blocked: bool,
 }
 
 impl Answer {
@@ -127,19 +129,33 @@ impl Answer {
             security: if failure.is_bogus() { Security::Bogus } else { Security::Indeterminate },
             failure: Some(failure),
             stale: false,
+            blocked: false,
         }
+    }
+
+    /// The same, because the name is on a block list.
+    pub(super) fn as_blocked(self) -> Self {
+        Self { blocked: true, ..self }
     }
 
     pub(super) fn positive(records: Vec<Held>) -> Self {
         let security = Self::security_of(&records);
-        Self { rcode: rcode::NOERROR, records, authority: None, failure: None, stale: false, security }
+        Self {
+            rcode: rcode::NOERROR,
+            records,
+            authority: None,
+            failure: None,
+            stale: false,
+            security,
+            blocked: false,
+        }
     }
 
     /// Aliases, and that there is nothing where they lead.
     pub(super) fn negative(rcode: u16, records: Vec<Held>, authority: Option<Held>) -> Self {
         let said = authority.as_ref().map_or(Security::Indeterminate, |soa| soa.security);
         let security = if records.is_empty() { said } else { Self::security_of(&records).and(said) };
-        Self { rcode, records, authority, failure: None, stale: false, security }
+        Self { rcode, records, authority, failure: None, stale: false, security, blocked: false }
     }
 
     fn security_of(records: &[Held]) -> Security {
