@@ -334,3 +334,41 @@ async fn a_resolver_that_changes_what_is_signed_makes_it_bogus() {
         ("Server Failure".to_owned(), Some(6))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_of_our_own_that_leads_to_others_has_its_signature_and_they_have_theirs() {
+    let (mut scene, between, _) = signed(|_| {}).await;
+    let mut own = scene.stage.zone(
+        "own.test",
+        "$TTL 60\n@ SOA ns h 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.1\nout CNAME mx.corp.test.\n*.wild CNAME mx.corp.test.\n\
+         sub DNAME corp.test.\ngone CNAME none.corp.test.\n",
+    );
+    own.sign = Some("default".to_owned());
+    scene.config.zones = vec![own];
+    scene.config.key_dir = Some(scene.stage.folder.path().join("own-keys"));
+    let dns = scene.forward(ForwardMode::Only, &[between.at]).start();
+    let shown = |section: &[hickory_proto::rr::Record]| {
+        let types: Vec<String> = section.iter().map(|record| record.record_type().to_string()).collect();
+        types.join(" ")
+    };
+    for (name, expected, proof) in [
+        ("out.own.test.", "CNAME RRSIG A RRSIG", ""),
+        ("a.wild.own.test.", "CNAME RRSIG A RRSIG", "NSEC RRSIG"),
+        ("mx.sub.own.test.", "DNAME RRSIG CNAME A RRSIG", ""),
+        ("gone.own.test.", "CNAME RRSIG", "SOA RRSIG NSEC RRSIG NSEC RRSIG"),
+    ] {
+        for _ in 0..2 {
+            let answer = ask_with(&dns, name, "A", |question| {
+                question.edns.as_mut().unwrap().set_dnssec_ok(true);
+            });
+            let answer = answer.await;
+            let said = (shown(&answer.answers), shown(&answer.authorities));
+            assert_eq!((said.0.as_str(), said.1.as_str()), (expected, proof), "{name}");
+            let plain = ask(dns.addresses[0], name, "A").await;
+            assert!(
+                !shown(&plain.answers).contains("RRSIG") && !shown(&plain.authorities).contains("NSEC"),
+                "{name}"
+            );
+        }
+    }
+}

@@ -30,7 +30,7 @@ use postroad_types::limits::{
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
 use super::evidence::{Proven, Sections};
-use super::goal::{Goal, Parked, Purpose, plain};
+use super::goal::{Goal, Parked, Purpose};
 use super::known::{Known, known, start};
 use super::minimise::{Uncut, is_told_of_part};
 use super::rename::{Renamed, is_made};
@@ -168,7 +168,7 @@ impl Iteration {
                 let (name, rtype) = (goal.name.clone(), goal.rtype);
                 if let Some((source, known)) = known(goal, fresh, context) {
                     let outcome = match &known {
-                        Known::Reply(reply) => describe(reply),
+                        Known::Reply(reply, _) => describe(reply),
                         Known::Hit(hit) => describe_hit(hit),
                         Known::Renamed(renamed) => format!("alias to {}", renamed.target),
                         Known::Refused(failure) => failure.to_string(),
@@ -177,10 +177,7 @@ impl Iteration {
                         Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
                     self.steps.push(step);
                     let finish = match known {
-                        Known::Reply(reply) => {
-                            let verdict = plain(&reply, None, Security::Indeterminate);
-                            self.take_reply(reply, verdict, context, false)
-                        }
+                        Known::Reply(reply, verdict) => self.take_reply(reply, verdict, context, false),
                         Known::Hit(hit) => self.take_hit(hit),
                         Known::Renamed(renamed) => self.take_renamed(renamed),
                         Known::Refused(failure) => Some(Finish::Failed(failure)),
