@@ -72,8 +72,11 @@ fn told(answer: &Message) -> (String, Option<u8>) {
     (said, extended)
 }
 
+/// What a server says to a question, if anything.
+type Say = fn(&Message) -> Option<Message>;
+
 /// Ways to be of no use.
-fn useless() -> [(&'static str, fn(&Message) -> Option<Message>); 6] {
+fn useless() -> [(&'static str, Say); 6] {
     [
         ("dead", |_| None),
         ("SERVFAIL", |question| code(question, ResponseCode::ServFail)),

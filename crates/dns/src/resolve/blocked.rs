@@ -65,7 +65,7 @@ impl Blocked {
 
     /// The answer for a name that is blocked.
     pub fn answer(&self, name: &Name, rtype: Rtype) -> Option<Answer> {
-        self.listed(name, rtype).map(Answer::as_blocked)
+        self.listed(name, rtype).map(Answer::into_blocked)
     }
 
     fn listed(&self, name: &Name, rtype: Rtype) -> Option<Answer> {

@@ -26,7 +26,8 @@ pub(super) fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Opti
     if let Some(refusal) = context.rules.routes.refusal(&goal.name, context.zones, context.special) {
         return Some((Source::Cache, Known::Refused(refusal)));
     }
-    if let Some((reply, verdict)) = local::look_up(context.zones, &goal.name, goal.rtype) {
+    let key = goal.name.key();
+    if let Some((reply, verdict)) = local::look_up(context.zones, &goal.name, &key, goal.rtype) {
         return match reply {
             // A deeper delegation may be known.
             Reply::Referral(_) if fresh == Freshness::Known => {
@@ -35,7 +36,7 @@ pub(super) fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Opti
             reply => Some((Source::Zone, Known::Reply(reply, verdict))),
         };
     }
-    if let Some((reply, verdict)) = local::look_up(context.special, &goal.name, goal.rtype) {
+    if let Some((reply, verdict)) = local::look_up(context.special, &goal.name, &key, goal.rtype) {
         return Some((Source::Zone, Known::Reply(reply, verdict)));
     }
     if fresh == Freshness::Known { cached(goal, context) } else { None }

@@ -9,17 +9,16 @@ use super::evidence::{Evidence, Proven, Witness};
 use super::reply::{Owned, Reply};
 use super::security::Security;
 use super::validate::Verdict;
-use crate::wire::{Name, RrSet, RrSetBuilder, Rtype};
+use crate::wire::{KeyBuf, Name, RrSet, RrSetBuilder, Rtype};
 use crate::zone::{Lookup, Node, Proof, Zone, Zones};
 
-/// The zones' answer, and what shows that it is true; `None` when none of them holds the name. Nothing is validated here:
-/// what is ours is neither secure nor not.
-pub fn look_up(zones: &Zones, name: &Name, rtype: Rtype) -> Option<(Reply, Verdict)> {
-    let key = name.key();
+/// The zones' answer for a name, whose `key` it is, and what shows that it is true; `None` when none of them holds the name.
+/// Nothing is validated here: what is ours is neither secure nor not.
+pub fn look_up(zones: &Zones, name: &Name, key: &KeyBuf, rtype: Rtype) -> Option<(Reply, Verdict)> {
     // A zone of ours that is not available may be had from others.
-    let zone = zones.find(&key, rtype).filter(|zone| zone.is_available())?;
+    let zone = zones.find(key, rtype).filter(|zone| zone.is_available())?;
     let one = |owner: &Name, rrset: &RrSet| vec![(owner.clone(), Arc::new(rrset.clone()))];
-    let found = zone.lookup(&key, rtype);
+    let found = zone.lookup(key, rtype);
     let mut proof = Proof::default();
     let mut shown: Vec<Option<&RrSet>> = Vec::new();
     let reply = match found {

@@ -134,7 +134,7 @@ impl Answer {
     }
 
     /// The same, because the name is on a block list.
-    pub(super) fn as_blocked(self) -> Self {
+    pub(super) fn into_blocked(self) -> Self {
         Self { blocked: true, ..self }
     }
 
@@ -200,7 +200,7 @@ pub(super) fn describe_hit(hit: &Hit) -> String {
         Entry::NoData(..) => "no such records".to_owned(),
         Entry::NxDomain(_) => "NXDOMAIN".to_owned(),
         Entry::Delegation(delegation) => format!("referral to {}", delegation.zone),
-        Entry::Failure(_, _, failure) => format!("failed a moment ago: {failure}"),
+        Entry::Failure(_, failures) => format!("failed a moment ago: {}", failures.last),
         Entry::Trust(_) => "chain of trust".to_owned(),
     };
     match hit.security {
