@@ -7,9 +7,10 @@ use postroad_types::Domain;
 use serde::{Deserialize, Serialize};
 
 use crate::Recursion;
-use crate::dns_peer::{DnsPeer, same_name};
+use crate::dns_peer::same_name;
+use crate::dns_server::DnsServer;
 use crate::document::Document;
-use crate::units::dns_peers;
+use crate::units::dns_servers;
 
 /// What follows when the servers of a forward zone do not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +29,22 @@ pub enum ForwardMode {
 pub struct Forward {
     /// `corp.example`, or `.` for all names.
     pub zone: String,
-    /// Resolvers: `"192.0.2.53"`, `"[2001:db8::53]:5353"`.
-    #[serde(with = "dns_peers")]
-    pub servers: Vec<DnsPeer>,
-    /// `first` or `only`.
-    #[serde(default)]
-    pub mode: ForwardMode,
+    /// Resolvers: `"192.0.2.53"`, `"[2001:db8::53]:5353"`, and over TLS alone `"tls://192.0.2.53#dns.example"`.
+    #[serde(with = "dns_servers")]
+    pub servers: Vec<DnsServer>,
+    /// `first` or `only`. Without it: `only` if one of the servers is asked over TLS, so that what was to be hidden is not
+    /// asked in the open when that server is down; else `first`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ForwardMode>,
+}
+
+impl Forward {
+    /// What follows when the servers do not answer.
+    pub fn mode(&self) -> ForwardMode {
+        let unsaid =
+            if self.servers.iter().any(DnsServer::is_tls) { ForwardMode::Only } else { ForwardMode::First };
+        self.mode.unwrap_or(unsaid)
+    }
 }
 
 /// `[[dns.recursion.stub]]`: a domain whose own name servers are named here, whoever it is delegated to.
@@ -41,9 +52,9 @@ pub struct Forward {
 #[serde(deny_unknown_fields)]
 pub struct Stub {
     pub zone: String,
-    /// Name servers of the zone.
-    #[serde(with = "dns_peers")]
-    pub servers: Vec<DnsPeer>,
+    /// Name servers of the zone, as for a forward zone.
+    #[serde(with = "dns_servers")]
+    pub servers: Vec<DnsServer>,
 }
 
 /// What the names of a local zone are answered with.
@@ -55,6 +66,8 @@ pub enum LocalKind {
     Static,
     /// The zone's own records, for every name below it too.
     Redirect,
+    /// Nothing: REFUSED, with the extended error "Blocked" (RFC 8914). Nobody is asked for these names.
+    Refuse,
 }
 
 /// `[[dns.recursion.local]]`: a domain that is answered here.
@@ -62,7 +75,7 @@ pub enum LocalKind {
 #[serde(deny_unknown_fields)]
 pub struct LocalZone {
     pub zone: String,
-    /// `static` or `redirect`.
+    /// `static`, `redirect` or `refuse`.
     #[serde(default)]
     pub kind: LocalKind,
     /// Lines of a zone file, names relative to the zone: `["@ A 192.0.2.1", "www CNAME @"]`. Empty: none of its names exist.
@@ -118,9 +131,22 @@ pub(crate) fn check(recursion: &Recursion, document: &mut Document<'_>) {
             let message = format!("nobody is named who could be asked for {zone}; expected servers");
             document.problem(&["dns", "recursion", list, &at, "servers"], message);
         }
-        if servers.iter().any(|server| server.key.is_some()) {
-            let message = "questions are not signed; expected addresses without key:";
-            document.problem(&["dns", "recursion", list, &at, "servers"], message);
+        for (place, server) in servers.iter().enumerate() {
+            let path = ["dns", "recursion", list, &at, "servers", &place.to_string()];
+            if matches!(server, DnsServer::Plain(peer) if peer.key.is_some()) {
+                document.problem(&path, "questions are not signed; expected addresses without key:");
+            }
+            let same =
+                |other: &&DnsServer| other.address() == server.address() && other.is_tls() == server.is_tls();
+            if let Some(other) = servers.iter().take(place).find(same) {
+                document.problem(&path, format!("{other} is named already; expected each server once"));
+            }
+        }
+    }
+    for (index, zone) in recursion.local.iter().enumerate() {
+        if zone.kind == LocalKind::Refuse && !zone.records.is_empty() {
+            let message = "a zone that is refused has no records; expected none, or kind = \"static\"";
+            document.problem(&["dns", "recursion", "local", &index.to_string(), "records"], message);
         }
     }
 }

@@ -184,6 +184,23 @@ pub mod dns_peers {
     }
 }
 
+/// One server that is asked, or a list of them.
+pub mod dns_servers {
+    use super::*;
+    use crate::DnsServer;
+
+    pub fn serialize<S: Serializer>(value: &[DnsServer], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(value.iter().map(ToString::to_string))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<DnsServer>, D::Error> {
+        one_or_more(
+            d,
+            "an IP address such as \"192.0.2.53\" or \"[2001:db8::53]:5353\", or for TLS \"tls://192.0.2.53#dns.example\"",
+        )
+    }
+}
+
 /// One rule of who may do something with a zone, or a list of them.
 pub mod dns_rules {
     use super::*;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use postroad_config::{BlockAnswer, DnsPeer, ForwardMode, LocalKind, Recursion};
+use postroad_config::{BlockAnswer, DnsServer, ForwardMode, LocalKind, Recursion};
 
 use crate::resolve::blocked::{BlockListError, Blocked, BlockedAs};
 use crate::resolve::routes::{Route, RouteKind, Routes};
@@ -15,8 +15,8 @@ use crate::zone::{Zone, ZoneErrors, Zones, zone_from_text};
 pub enum RedirectedError {
     #[error("[dns.recursion] \"{name}\" is no domain name: {error}")]
     Zone { name: String, error: NameError },
-    #[error("[[dns.recursion.local]] {zone} cannot be served:\n{errors}")]
-    Local { zone: Name, errors: ZoneErrors },
+    #[error("[[dns.recursion.local]] {zone} cannot be served:\n{faults}")]
+    Local { zone: Name, faults: String },
     #[error("[[dns.recursion.block]] {0}")]
     Blocked(#[from] BlockListError),
 }
@@ -25,28 +25,38 @@ fn name(text: &str) -> Result<Name, RedirectedError> {
     text.parse().map_err(|error| RedirectedError::Zone { name: text.to_owned(), error })
 }
 
-/// The forward and stub zones.
+/// The forward and stub zones, and the domains that nobody is asked for.
 pub(crate) fn routes(config: &Recursion) -> Result<Routes, RedirectedError> {
     let kind = |mode| match mode {
         ForwardMode::First => RouteKind::ForwardFirst,
         ForwardMode::Only => RouteKind::ForwardOnly,
     };
-    let forward = config.forward.iter().map(|it| (&it.zone, kind(it.mode), &it.servers));
+    let forward = config.forward.iter().map(|it| (&it.zone, kind(it.mode()), &it.servers));
     let stub = config.stub.iter().map(|it| (&it.zone, RouteKind::Stub, &it.servers));
-    let route = |(zone, kind, servers): (&String, RouteKind, &Vec<DnsPeer>)| {
-        let servers = servers.iter().map(|server| server.address).collect();
+    let route = |(zone, kind, servers): (&String, RouteKind, &Vec<DnsServer>)| {
         Ok(Route::new(&name(zone)?, kind, servers))
     };
-    Ok(Routes::new(forward.chain(stub).map(route).collect::<Result<Vec<_>, RedirectedError>>()?))
+    let refused = config.local.iter().filter(|it| it.kind == LocalKind::Refuse);
+    let refused = refused.map(|it| name(&it.zone)).collect::<Result<Vec<_>, _>>()?;
+    let routes = forward.chain(stub).map(route).collect::<Result<Vec<_>, RedirectedError>>()?;
+    Ok(Routes::new(routes).refusing(refused))
+}
+
+/// Whether one of their servers is asked over TLS.
+pub(crate) fn any_over_tls(config: &Recursion) -> bool {
+    let forward = config.forward.iter().flat_map(|it| &it.servers);
+    forward.chain(config.stub.iter().flat_map(|it| &it.servers)).any(DnsServer::is_tls)
 }
 
 /// The local zones, and those of `special` that none of them takes the place of.
 pub(crate) fn zones(config: &Recursion, special: Zones) -> Result<Zones, RedirectedError> {
     let mut local: Vec<Arc<Zone>> = Vec::with_capacity(config.local.len());
-    for zone in &config.local {
+    for zone in config.local.iter().filter(|zone| zone.kind != LocalKind::Refuse) {
         let apex = name(&zone.zone)?;
-        let built = zone_from_text(&apex, &text(zone.kind, &zone.records))
-            .map_err(|errors| RedirectedError::Local { zone: apex.clone(), errors })?;
+        let built = zone_from_text(&apex, &text(zone.kind, &zone.records)).map_err(|errors| {
+            let faults = faults(zone.kind, &zone.records, &errors);
+            RedirectedError::Local { zone: apex.clone(), faults }
+        })?;
         local.push(Arc::new(built));
     }
     let others = special.iter().filter(|zone| !local.iter().any(|own| own.apex() == zone.apex()));
@@ -54,19 +64,41 @@ pub(crate) fn zones(config: &Recursion, special: Zones) -> Result<Zones, Redirec
     Ok(Zones::new(others.into_iter().chain(local)))
 }
 
-/// The zone file of a local zone, which is its own name server (RFC 6303 section 3).
+/// What a local zone, which is its own name server, begins with (RFC 6303 section 3).
+const BEGINNING: &str = "$TTL 300\n@ SOA @ nobody.invalid. 1 1h 20m 1w 300\n@ NS @\n";
+
+/// The zone file of a local zone.
 fn text(kind: LocalKind, records: &[String]) -> String {
-    let mut text = "$TTL 300\n@ SOA @ nobody.invalid. 1 1h 20m 1w 300\n@ NS @\n".to_owned();
-    for record in records {
-        text.push_str(record);
-        text.push('\n');
-        if let (LocalKind::Redirect, Some(rest)) = (kind, record.strip_prefix('@')) {
-            text.push('*');
-            text.push_str(rest);
-            text.push('\n');
+    BEGINNING.to_owned() + &records.iter().map(|record| lines(kind, record)).collect::<String>()
+}
+
+/// The lines of the zone file that a record of the configuration makes.
+fn lines(kind: LocalKind, record: &str) -> String {
+    match (kind, record.strip_prefix('@')) {
+        (LocalKind::Redirect, Some(rest)) => format!("{record}\n*{rest}\n"),
+        _ => format!("{record}\n"),
+    }
+}
+
+/// What is wrong with records, each fault with the record as it is in the configuration.
+fn faults(kind: LocalKind, records: &[String], errors: &ZoneErrors) -> String {
+    let mut faults: Vec<String> = Vec::new();
+    for error in &errors.0 {
+        let mut end = BEGINNING.lines().count();
+        let record = records.iter().find(|record| {
+            end += lines(kind, record).lines().count();
+            end >= usize::try_from(error.line).unwrap_or(usize::MAX)
+        });
+        let fault = match record.filter(|_| error.line > 0) {
+            Some(record) => format!("{record:?}: {}", error.message),
+            None => error.message.clone(),
+        };
+        // A record that stands for two lines is wrong once.
+        if !faults.contains(&fault) {
+            faults.push(fault);
         }
     }
-    text
+    faults.join("\n")
 }
 
 /// The block lists.
@@ -119,6 +151,11 @@ mod tests {
     fn what_is_wrong_with_a_local_zone_is_said() {
         let config = config(vec![local("bad.example", LocalKind::Static, "@ A nowhere")]);
         let error = zones(&config, Zones::default()).unwrap_err().to_string();
-        assert!(error.contains("bad.example. cannot be served"), "{error}");
+        assert!(error.contains("bad.example. cannot be served:\n\"@ A nowhere\": "), "{error}");
+        let mut redirected = local("bad.example", LocalKind::Redirect, "@ A 192.0.2.1");
+        redirected.records.extend(["@ AAAA 2001:db8::1".to_owned(), "@ MX mx".to_owned()]);
+        let error = zones(&Recursion { local: vec![redirected], ..config }, Zones::default());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("\"@ MX mx\": ") && error.lines().count() == 2, "{error}");
     }
 }

@@ -14,6 +14,7 @@ use postroad_rpc::v1::traffic_server::TrafficServer;
 use postroad_rpc::v1::zones_server::ZonesServer;
 use postroad_service::{BindError, Clock, Drain, Gate, Node, StartError};
 use postroad_types::Role;
+use postroad_types::limits::DNS_UPSTREAM_IDLE_SECONDS;
 
 use crate::admin::{CacheService, MailNames, TrafficService, ZonesService};
 use crate::agreements::{AgreementError, Agreements};
@@ -22,6 +23,7 @@ use crate::redirected::{self, RedirectedError};
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
 use crate::resolve::kept::CacheFile;
+use crate::resolve::secure::{SecureUpstream, Trust, TrustError};
 use crate::resolve::upstream::Network;
 use crate::resolve::validate::Anchors;
 use crate::resolve::{Delegation, Parts, Resolver, special};
@@ -71,6 +73,8 @@ pub enum DnsError {
     #[error("{0}")]
     Redirected(#[from] RedirectedError),
     #[error("{0}")]
+    Trust(#[from] TrustError),
+    #[error("{0}")]
     Bind(#[from] BindError),
     #[error("{0}")]
     Quic(#[from] QuicError),
@@ -103,11 +107,21 @@ impl Dns {
         clock: Arc<dyn Clock>,
         drain: &Drain,
     ) -> Result<Dns, DnsError> {
+        Self::start_trusting(config, None, clock, drain)
+    }
+
+    /// The same; servers that are asked over TLS may have certificates of the authorities in this file too.
+    pub fn start_trusting(
+        config: &postroad_config::Dns,
+        extra_ca: Option<&Path>,
+        clock: Arc<dyn Clock>,
+        drain: &Drain,
+    ) -> Result<Dns, DnsError> {
         let agreements = Agreements::read(config)?;
         let signed = Configured::open(config, &clock)?;
         let hosted = Hosted::load_signing(sources(config)?, signed.signers()).map_err(DnsError::Zones)?;
         let hosted = Arc::new(hosted);
-        let resolver = resolver(&config.recursion, &hosted, clock.clone())?;
+        let resolver = resolver(&config.recursion, extra_ca, &hosted, clock.clone())?;
         let cache_file = resolver.as_ref().and_then(|resolver| {
             let file = cache_file(config)?;
             file.load(resolver);
@@ -172,7 +186,8 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
     let key_dir = Some(node.config.key_dir());
     let mut config = postroad_config::Dns { key_dir, ..node.config.dns.clone() };
     config.recursion.cache_file = config.recursion.keep_cache.then(|| node.config.dns_cache_file());
-    let dns = Dns::start(&config, node.clock.clone(), &node.drain)?;
+    let extra_ca = node.config.tls.extra_ca_file.as_deref();
+    let dns = Dns::start_trusting(&config, extra_ca, node.clock.clone(), &node.drain)?;
     for address in &dns.addresses {
         node.note_bound("DNS", *address);
     }
@@ -236,6 +251,7 @@ fn sources(config: &postroad_config::Dns) -> Result<Vec<ZoneSource>, DnsError> {
 
 fn resolver(
     config: &postroad_config::Recursion,
+    extra_ca: Option<&Path>,
     hosted: &Hosted,
     clock: Arc<dyn Clock>,
 ) -> Result<Option<Arc<Resolver>>, DnsError> {
@@ -255,7 +271,11 @@ fn resolver(
             Delegation::root_from_hints(&text, file).map_err(DnsError::Hints)?
         }
     };
-    let network = Network::new(config.source.clone());
+    let mut network = Network::new(config.source.clone());
+    if redirected::any_over_tls(config) {
+        let idle = Duration::from_secs(DNS_UPSTREAM_IDLE_SECONDS);
+        network = network.with_secure(SecureUpstream::new(Trust::load(extra_ca)?, &config.source, idle));
+    }
     let rules = Rules {
         port: config.upstream_port,
         deny_servers,

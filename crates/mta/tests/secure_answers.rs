@@ -10,7 +10,9 @@ use postroad_config::{Dns as DnsConfig, Zone};
 use postroad_dns::Dns;
 use postroad_dns::dnssec::{Ds, ds_rdata};
 use postroad_dns::wire::{Rtype, display_rdata};
-use postroad_mta::route::{DnsAnswer, DnsLookup, Failure, Family, HickoryLookup};
+use postroad_mta::route::{
+    DnsAnswer, DnsLookup, Failure, Family, HickoryLookup, OwnHost, Route, Router, Rules, Way,
+};
 use postroad_service::{Drain, SystemClock};
 use tokio::time::{sleep, timeout};
 
@@ -93,5 +95,18 @@ async fn secure_insecure_and_bogus_are_told_apart() {
         assert_eq!(dns.addresses("mx.alpha.test", Family::A).await.to_string(), "192.0.2.1 (secure)");
         assert_eq!(dns.mx("none.alpha.test").await, DnsAnswer::NoSuchDomain);
     }
+    // What a message that may go over TLS alone goes by (RFC 8689 section 4.2.1).
+    let own = OwnHost { name: "mx.own.test".parse().unwrap(), addresses: Vec::new() };
+    let router = Router::new(Arc::new(dns), own, 25, Rules::default());
+    let route = async |domain: &str| {
+        let recipient = format!("ann@{domain}").parse().unwrap();
+        let Way::Out(wanted) = router.rules().outside(&recipient, None) else { panic!("{domain}") };
+        router.find(&wanted).await.routed.route.clone()
+    };
+    for (domain, expected) in [("alpha.test", true), ("plain.test", false)] {
+        let Route::Hosts(destination) = route(domain).await else { panic!("{domain}") };
+        assert_eq!(destination.secure, expected, "{domain}");
+    }
+    assert!(matches!(route("bogus.test").await, Route::Deferred(reply) if reply.code == 451));
     drain.stop();
 }

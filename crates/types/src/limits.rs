@@ -205,6 +205,10 @@ pub const DNS_PADDED_RESPONSE_OCTETS: u16 = 468;
 pub const DNS_PADDED_QUERY_OCTETS: u16 = 128;
 /// Questions under way on one connection to another resolver.
 pub const DNS_UPSTREAM_PIPELINE_MAX: usize = 128;
+/// Seconds for which a connection to another resolver is kept without a question.
+pub const DNS_UPSTREAM_IDLE_SECONDS: u64 = 30;
+/// Seconds without any answer after which a connection to another resolver, with questions under way, counts as broken.
+pub const DNS_UPSTREAM_SILENCE_SECONDS: u64 = 5;
 /// Questions sent to other servers for one question of a client, all sub-questions counted.
 pub const DNS_ASKS_PER_QUESTION_MAX: usize = 64;
 /// Questions sent to the servers of one zone for one name before it counts as unreachable.

@@ -73,7 +73,7 @@ pub struct Recursion {
     pub allow: Vec<IpNet>,
     /// Questions of clients that wait at a time; more get SERVFAIL at once.
     pub waiting_max: usize,
-    /// Of these, questions of one client.
+    /// Of these, questions of one client that is counted.
     pub waiting_per_client: usize,
     /// Questions a second of one network that others must be asked for; 0: as many as it asks.
     pub per_second: u32,
@@ -443,7 +443,7 @@ impl Engine {
                 return self.reply(writer, request, transport);
             }
         }
-        let Some(place) = self.shares.place(client) else {
+        let Some(place) = self.place(client) else {
             writer.rcode = rcode::SERVFAIL;
             return self.reply(writer, request, transport);
         };

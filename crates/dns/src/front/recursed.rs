@@ -27,6 +27,7 @@ fn extended_error(answer: &Answer) -> Option<u16> {
         (None, _) if answer.stale => {
             Some(if missing { extended::STALE_NXDOMAIN } else { extended::STALE_ANSWER })
         }
+        (None, _) if answer.blocked => Some(extended::BLOCKED),
         (None, Security::Insecure(why)) => why.extended_error(),
         (None, _) => None,
     }

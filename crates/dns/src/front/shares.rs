@@ -3,6 +3,11 @@
 //!
 //! What the cache answers is not counted. A client is an IPv4 address or an IPv6 /64 for what waits, a network (/24, /56)
 //! for the rate.
+//!
+//! Behind loopback are all programs of this machine, the mail roles too: one address that is many clients. Such clients
+//! (those that are not counted) have no bound of their own. Instead, of all places they have three quarters at most, and
+//! all others together the same: a mail queue that looks up thousands of hosts leaves others a quarter, and no crowd of
+//! others stops the mail.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,12 +17,24 @@ use std::time::Duration;
 use super::limit::{Allowance, RateLimit};
 use super::{Engine, Recursion};
 
+/// Whose questions are being worked on.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Questions that wait, for each counted client that has some: no more clients than questions.
+    clients: HashMap<IpAddr, usize>,
+    /// Those of all counted clients, and of all that are not.
+    counted: usize,
+    uncounted: usize,
+}
+
 /// The clients whose questions are being worked on.
 #[derive(Debug)]
 pub(super) struct Shares {
-    /// Questions that wait, for each client that has some: no more clients than questions.
-    waiting: Mutex<HashMap<IpAddr, usize>>,
-    waiting_max: usize,
+    waiting: Mutex<Waiting>,
+    /// Questions of one counted client.
+    of_client: usize,
+    /// Questions of all counted clients, and of all that are not.
+    of_side: usize,
     rate: Option<RateLimit>,
 }
 
@@ -25,23 +42,27 @@ pub(super) struct Shares {
 #[derive(Debug)]
 pub(super) struct Place {
     shares: Arc<Shares>,
-    client: IpAddr,
+    /// `None`: one that is not counted.
+    client: Option<IpAddr>,
 }
 
 impl Shares {
     /// As the recursion says; without any nobody has a place.
     pub fn new(recursion: Option<&Recursion>) -> Arc<Self> {
-        let (waiting_max, per_second) =
-            recursion.map_or((0, 0), |recursion| (recursion.waiting_per_client, recursion.per_second));
-        Arc::new(Self::bounded(waiting_max, per_second))
+        Arc::new(recursion.map_or_else(
+            || Self::bounded(0, 0, 0),
+            |recursion| {
+                Self::bounded(recursion.waiting_max, recursion.waiting_per_client, recursion.per_second)
+            },
+        ))
     }
 
-    fn bounded(waiting_max: usize, per_second: u32) -> Self {
+    fn bounded(waiting_max: usize, of_client: usize, per_second: u32) -> Self {
         let rate = (per_second > 0).then(|| RateLimit::new(per_second));
-        Self { waiting: Mutex::default(), waiting_max, rate }
+        Self { waiting: Mutex::default(), of_client, of_side: waiting_max - waiting_max / 4, rate }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -50,15 +71,24 @@ impl Shares {
         self.rate.as_ref().map_or(Allowance::Send, |rate| rate.count(client, now))
     }
 
-    /// A place for a question of `client`; `None`: it has as many as it may.
-    pub fn place(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
-        let client = of(client);
+    /// A place for a question of a client, or of one that is not counted; `None`: it, or all like it, have as many as they
+    /// may.
+    pub fn place(self: &Arc<Self>, client: Option<IpAddr>) -> Option<Place> {
+        let client = client.map(of);
         let mut waiting = self.lock();
-        let count = waiting.entry(client).or_default();
-        if *count >= self.waiting_max {
+        let waiting = &mut *waiting;
+        let side = if client.is_some() { &mut waiting.counted } else { &mut waiting.uncounted };
+        if *side >= self.of_side {
             return None;
         }
-        *count += 1;
+        if let Some(client) = client {
+            let count = waiting.clients.entry(client).or_default();
+            if *count >= self.of_client {
+                return None;
+            }
+            *count += 1;
+        }
+        *side += 1;
         Some(Place { shares: Arc::clone(self), client })
     }
 }
@@ -66,20 +96,35 @@ impl Shares {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut waiting = self.shares.lock();
-        let left = waiting.get_mut(&self.client).map_or(0, |count| {
+        let Some(client) = self.client else {
+            waiting.uncounted = waiting.uncounted.saturating_sub(1);
+            return;
+        };
+        waiting.counted = waiting.counted.saturating_sub(1);
+        let left = waiting.clients.get_mut(&client).map_or(0, |count| {
             *count = count.saturating_sub(1);
             *count
         });
         if left == 0 {
-            waiting.remove(&self.client);
+            waiting.clients.remove(&client);
         }
     }
 }
 
 impl Engine {
+    fn is_uncounted(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.settings.uncounted.iter().any(|network| network.contains(&client))
+    }
+
+    /// A place for a question that others must be asked for.
+    pub(super) fn place(&self, client: IpAddr) -> Option<Place> {
+        self.shares.place(Some(client).filter(|client| !self.is_uncounted(*client)))
+    }
+
     /// Whether others may be asked for `client`: who is not counted may always.
     pub(super) fn asking(&self, client: IpAddr) -> Allowance {
-        if self.settings.uncounted.iter().any(|network| network.contains(&client.to_canonical())) {
+        if self.is_uncounted(client) {
             return Allowance::Send;
         }
         let allowance = self.shares.allowance(client, self.started.elapsed());
@@ -103,21 +148,44 @@ mod tests {
 
     #[test]
     fn one_client_does_not_take_the_places_of_others() {
-        let shares = Arc::new(Shares::bounded(3, 0));
-        let place = |client: &str| shares.place(client.parse().unwrap());
+        let shares = Arc::new(Shares::bounded(100, 3, 0));
+        let place = |client: &str| shares.place(Some(client.parse().unwrap()));
         let held: Vec<Place> = (0..10).filter_map(|_| place("192.0.2.1")).collect();
         assert_eq!(held.len(), 3);
         assert!(place("192.0.2.2").is_some() && place("::ffff:192.0.2.1").is_none());
         drop(held);
         assert!(place("192.0.2.1").is_some());
-        assert!(shares.lock().is_empty(), "nobody is remembered who has nothing waiting");
+        assert!(shares.lock().clients.is_empty(), "nobody is remembered who has nothing waiting");
         let held: Vec<Place> = (0..10).filter_map(|last| place(&format!("2001:db8::{last}"))).collect();
         assert_eq!(held.len(), 3, "a /64 is one client");
     }
 
     #[test]
+    fn neither_this_machine_nor_all_others_take_every_place() {
+        let shares = Arc::new(Shares::bounded(8, 4, 0));
+        let crowd = |shares: &Arc<Shares>| -> Vec<Place> {
+            let clients = (0..100).map(|last| Some(IpAddr::from([192, 0, 2, last])));
+            clients.filter_map(|client| shares.place(client)).collect()
+        };
+        let machine =
+            |shares: &Arc<Shares>| -> Vec<Place> { (0..100).filter_map(|_| shares.place(None)).collect() };
+        let others = crowd(&shares);
+        assert_eq!(
+            (others.len(), machine(&shares).len()),
+            (6, 6),
+            "places are free again when they are left"
+        );
+        drop(others);
+        let own = machine(&shares);
+        assert_eq!((own.len(), crowd(&shares).len()), (6, 6));
+        drop(own);
+        let waiting = shares.lock();
+        assert_eq!((waiting.counted, waiting.uncounted, waiting.clients.len()), (0, 0, 0));
+    }
+
+    #[test]
     fn the_rate_is_a_networks() {
-        let shares = Shares::bounded(100, 10);
+        let shares = Shares::bounded(100, 100, 10);
         let sent = |client: &str| {
             let client = client.parse().unwrap();
             let now = Duration::from_secs(100);

@@ -65,6 +65,10 @@ impl Blocked {
 
     /// The answer for a name that is blocked.
     pub fn answer(&self, name: &Name, rtype: Rtype) -> Option<Answer> {
+        self.listed(name, rtype).map(Answer::into_blocked)
+    }
+
+    fn listed(&self, name: &Name, rtype: Rtype) -> Option<Answer> {
         let names = self.names.load();
         if names.is_empty() {
             return None;

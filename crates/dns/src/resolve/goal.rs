@@ -1,11 +1,9 @@
 //! What an iteration looks for: a stack of these is what it has still to do.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 
-use super::Delegation;
 use super::evidence::{Evidence, Proven, Sections};
 use super::iterate::Context;
 use super::rename::is_made;
@@ -15,6 +13,7 @@ use super::security::{Failure, Security};
 use super::steps::Held;
 use super::upstream::Ask;
 use super::validate::{Need, Verdict};
+use super::{Delegation, Endpoint};
 use crate::dnssec::Rrsig;
 use crate::wire::{Name, Rtype};
 
@@ -33,7 +32,7 @@ pub(super) enum Purpose {
 pub(super) struct Parked {
     pub reply: Reply,
     pub sections: Sections,
-    pub ip: IpAddr,
+    pub at: Endpoint,
     /// The question, if it was asked without EDNS: then there are no signatures, whatever the zone has.
     pub plain: Option<Ask>,
 }
@@ -61,7 +60,7 @@ pub(super) struct Goal {
     pub bogus: usize,
     pub flaw: Option<Failure>,
     /// Servers that were asked again with EDNS, as without it there is no judging.
-    pub edns_again: Vec<IpAddr>,
+    pub edns_again: Vec<Endpoint>,
 }
 
 impl Goal {

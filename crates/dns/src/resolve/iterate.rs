@@ -18,7 +18,6 @@
 
 mod judge;
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +27,10 @@ use postroad_types::limits::{
     DNS_REFERRALS_MAX,
 };
 
-use super::Delegation;
 use super::cache::{Cache, Entry, Hit};
 use super::delegation::address;
 use super::evidence::{Proven, Sections};
-use super::goal::{Goal, Parked, Purpose, plain};
+use super::goal::{Goal, Parked, Purpose};
 use super::known::{Known, known, start};
 use super::minimise::{Uncut, is_told_of_part};
 use super::rename::{Renamed, is_made};
@@ -45,6 +43,7 @@ use super::servers::Servers;
 use super::steps::{Answer, Held, Source, Step, describe, describe_hit};
 use super::upstream::{Ask, AskError};
 use super::validate::{Anchors, Validator, Verdict};
+use super::{Delegation, Endpoint};
 use crate::serve::rcode;
 use crate::wire::options::extended;
 use crate::wire::{Name, Rtype};
@@ -172,20 +171,19 @@ impl Iteration {
                 let (name, rtype) = (goal.name.clone(), goal.rtype);
                 if let Some((source, known)) = known(goal, fresh, context) {
                     let outcome = match &known {
-                        Known::Reply(reply) => describe(reply),
+                        Known::Reply(reply, _) => describe(reply),
                         Known::Hit(hit) => describe_hit(hit),
                         Known::Renamed(renamed) => format!("alias to {}", renamed.target),
+                        Known::Refused(failure) => failure.to_string(),
                     };
                     let step =
                         Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
                     self.steps.push(step);
                     let finish = match known {
-                        Known::Reply(reply) => {
-                            let verdict = plain(&reply, None, Security::Indeterminate);
-                            self.take_reply(reply, verdict, context, false)
-                        }
+                        Known::Reply(reply, verdict) => self.take_reply(reply, verdict, context, false),
                         Known::Hit(hit) => self.take_hit(hit),
                         Known::Renamed(renamed) => self.take_renamed(renamed),
+                        Known::Refused(failure) => Some(Finish::Failed(failure)),
                     };
                     if let Some(done) = finish.and_then(|finish| self.finish(finish)) {
                         return Action::Done(done);
@@ -211,21 +209,25 @@ impl Iteration {
             }
             let Some(goal) = self.goals.last_mut() else { continue };
             let Some(round) = &mut goal.round else { continue };
-            if let Some((ip, _)) = best {
-                let tries = round.address(ip).map_or(0, |address| address.tries);
+            if let Some((at, _)) = best {
+                let tries = round.address(at).map_or(0, |address| address.tries);
                 let ancestor = round.shown.next(&goal.name, context.uncut, context.now);
                 round.asks += usize::from(ancestor.is_none());
                 let rtype = if ancestor.is_some() { Rtype::A } else { goal.rtype };
-                let port = round.route.as_ref().and_then(|route| route.port(ip));
+                let tls = round.route.as_ref().and_then(|route| route.tls(at));
+                let most = context.rules.query_timeout;
                 let ask = Ask {
-                    server: SocketAddr::new(ip, port.unwrap_or(context.rules.port)),
+                    at,
+                    server: at.address(context.rules.port),
                     name: ancestor.unwrap_or_else(|| goal.name.clone()),
                     rtype,
-                    tcp: false,
+                    tcp: at.tls,
                     recursion: round.is_forward(),
-                    edns: context.servers.takes_edns(ip, context.now),
+                    edns: context.servers.takes_edns(at, context.now),
                     dnssec: context.rules.dnssec,
-                    timeout: context.servers.timeout(ip, tries, context.rules.query_timeout),
+                    // Before the first answer over TLS come two more round trips, or three.
+                    timeout: if at.tls { most } else { context.servers.timeout(at, tries, most) },
+                    tls,
                 };
                 return self.ask(ask);
             }
@@ -258,8 +260,9 @@ impl Iteration {
         if round.route.is_some() || round.glueless >= DNS_GLUELESS_PER_ZONE_MAX * 2 {
             return None;
         }
-        let unusable =
-            |candidate: &&mut Candidate| candidate.addresses.iter().all(|address| !rules.allows(address.ip));
+        let unusable = |candidate: &&mut Candidate| {
+            candidate.addresses.iter().all(|address| !rules.allows(address.at.ip))
+        };
         for candidate in round.candidates.iter_mut().filter(unusable) {
             // Its address is only to be had from the zone itself, whose servers are what is looked for.
             if candidate.name.is_at_or_below(&round.delegation.zone) {
@@ -291,14 +294,14 @@ impl Iteration {
         let part = ask.name.label_count() < goal.name.label_count();
         let round = goal.round.as_mut()?;
         let zone = round.zone().clone();
-        let ip = ask.server.ip();
+        let at = ask.at;
         let reply = outcome.map(|message| {
-            context.servers.answered(ip, took);
+            context.servers.answered(at, took);
             let sections = if ask.dnssec { Sections::read(&message, &zone) } else { Sections::default() };
             let reply = reply::read(&message, &ask.name, ask.rtype, &zone);
             (if ask.recursion { forwarded(reply, &message) } else { reply }, sections)
         });
-        let source = if ask.tcp { Source::Tcp(ask.server) } else { Source::Udp(ask.server) };
+        let source = ask.source();
         let described = match &reply {
             Ok((reply, _)) => describe(reply),
             Err(error) => error.to_string(),
@@ -317,10 +320,10 @@ impl Iteration {
                 None
             }
             Err(error) => {
-                if matches!(error, AskError::Timeout | AskError::Unreachable(_)) {
-                    context.servers.silent(ip, context.now);
+                if matches!(error, AskError::Timeout | AskError::Unreachable(_) | AskError::Tls(_)) {
+                    context.servers.silent(at, context.now);
                 }
-                self.problem(ip, matches!(error, AskError::Timeout), described);
+                self.problem(at, matches!(error, AskError::Timeout), described);
                 None
             }
             Ok((Reply::Truncated, _)) if !ask.tcp => {
@@ -342,26 +345,26 @@ impl Iteration {
             Ok((Reply::Truncated | Reply::NotUnderstood(_) | Reply::Refused(_) | Reply::Lame(_), _)) => {
                 let failed = described == "SERVFAIL";
                 if !failed {
-                    context.servers.lame(ip, &zone, context.now);
+                    context.servers.lame(at, &zone, context.now);
                 }
-                self.problem(ip, false, described);
+                self.problem(at, false, described);
                 None
             }
             Ok((reply, sections)) => {
-                if !ask.edns && context.servers.takes_edns(ip, context.now) {
-                    context.servers.without_edns(ip, context.now);
+                if !ask.edns && context.servers.takes_edns(at, context.now) {
+                    context.servers.without_edns(at, context.now);
                 }
                 let plain = (!ask.edns && context.rules.dnssec).then_some(ask);
-                self.judge(Parked { reply, sections, ip, plain }, context)
+                self.judge(Parked { reply, sections, at, plain }, context)
             }
         }
     }
 
     /// Notes that a server was of no use; it may be tried once more if it was only silent.
-    fn problem(&mut self, ip: IpAddr, retry: bool, described: String) {
+    fn problem(&mut self, at: Endpoint, retry: bool, described: String) {
         let Some(round) = self.goals.last_mut().and_then(|goal| goal.round.as_mut()) else { return };
-        round.last_problem = format!("{ip}: {described}");
-        if let Some(address) = round.address(ip) {
+        round.last_problem = format!("{at}: {described}");
+        if let Some(address) = round.address(at) {
             address.tries += if retry { 1 } else { TRIES_MAX };
         }
     }

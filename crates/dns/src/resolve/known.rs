@@ -7,31 +7,37 @@ use super::goal::{Goal, Purpose};
 use super::iterate::{Context, Freshness};
 use super::rename::{Renamed, renamed};
 use super::reply::Reply;
+use super::security::Failure;
 use super::steps::Source;
+use super::validate::Verdict;
 use super::{Delegation, local};
 use crate::wire::Rtype;
 
 /// What is known without asking anybody.
 pub(super) enum Known {
-    Reply(Reply),
+    Reply(Reply, Verdict),
     Hit(Hit),
     Renamed(Renamed),
+    Refused(Failure),
 }
 
 /// What our own zones or the cache know about a goal.
 pub(super) fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source, Known)> {
+    if let Some(refusal) = context.rules.routes.refusal(&goal.name, context.zones, context.special) {
+        return Some((Source::Cache, Known::Refused(refusal)));
+    }
     let key = goal.name.key();
-    if let Some(reply) = local::look_up(context.zones, &goal.name, &key, goal.rtype) {
+    if let Some((reply, verdict)) = local::look_up(context.zones, &goal.name, &key, goal.rtype) {
         return match reply {
             // A deeper delegation may be known.
             Reply::Referral(_) if fresh == Freshness::Known => {
-                cached(goal, context).or(Some((Source::Zone, Known::Reply(reply))))
+                cached(goal, context).or(Some((Source::Zone, Known::Reply(reply, verdict))))
             }
-            reply => Some((Source::Zone, Known::Reply(reply))),
+            reply => Some((Source::Zone, Known::Reply(reply, verdict))),
         };
     }
-    if let Some(reply) = local::look_up(context.special, &goal.name, &key, goal.rtype) {
-        return Some((Source::Zone, Known::Reply(reply)));
+    if let Some((reply, verdict)) = local::look_up(context.special, &goal.name, &key, goal.rtype) {
+        return Some((Source::Zone, Known::Reply(reply, verdict)));
     }
     if fresh == Freshness::Known { cached(goal, context) } else { None }
 }

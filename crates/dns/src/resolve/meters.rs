@@ -6,6 +6,7 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 use super::security::{Security, Unsigned};
+use super::steps::Source;
 
 #[derive(Debug)]
 pub(super) struct Meters {
@@ -16,7 +17,7 @@ pub(super) struct Meters {
     pub prefetches: Counter,
     seconds: Histogram,
     /// By transport and result.
-    asked: [[Counter; 2]; 2],
+    asked: [[Counter; 2]; 3],
     /// By what validation said.
     validated: [(&'static str, Counter); 4],
 }
@@ -38,7 +39,7 @@ impl Default for Meters {
             stale: counter!("postroad_dns_stale_answers_total"),
             prefetches: counter!("postroad_dns_prefetches_total"),
             seconds: histogram!("postroad_dns_resolution_seconds"),
-            asked: ["udp", "tcp"].map(of_transport),
+            asked: ["udp", "tcp", "tls"].map(of_transport),
             validated: securities.map(validated),
         }
     }
@@ -46,9 +47,13 @@ impl Default for Meters {
 
 impl Meters {
     /// A question for another server.
-    pub fn asked(&self, tcp: bool, answered: bool) {
-        let [udp_counters, tcp_counters] = &self.asked;
-        let [failed, good] = if tcp { tcp_counters } else { udp_counters };
+    pub fn asked(&self, source: Source, answered: bool) {
+        let [udp, tcp, tls] = &self.asked;
+        let [failed, good] = match source {
+            Source::Tls(_) => tls,
+            Source::Tcp(_) => tcp,
+            _ => udp,
+        };
         if answered { good } else { failed }.increment(1);
     }
 

@@ -7,6 +7,7 @@
 pub mod blocked;
 pub mod cache;
 mod delegation;
+mod endpoint;
 pub mod evidence;
 mod goal;
 pub mod iterate;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 pub use delegation::{Delegation, NameServer};
+pub use endpoint::Endpoint;
 use postroad_service::Clock;
 use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 pub use steps::{Answer, Explained, Held, Source, Step};
@@ -142,6 +144,9 @@ impl Resolver {
         }
         if let Some(answer) = self.blocked.answer(name, rtype) {
             return Some(answer);
+        }
+        if let Some(refusal) = self.rules.routes.refusal(name, &self.zones.load(), &self.special) {
+            return Some(Answer::failed(refusal));
         }
         let now = self.clock.monotonic();
         if let Some(answer) = self.gathered(name, rtype, now, false) {
@@ -363,7 +368,7 @@ impl Resolver {
             };
             let asked = Instant::now();
             let outcome = self.upstream.ask(&ask).await;
-            self.meters.asked(ask.tcp, outcome.is_ok());
+            self.meters.asked(ask.source(), outcome.is_ok());
             if let Some(answer) = iteration.answered(outcome, asked.elapsed(), self.context(&zones)) {
                 return answer;
             }
@@ -387,6 +392,7 @@ impl Resolver {
 
     fn explain_cached(&self, name: &Name, rtype: Rtype, answer: Answer, started: Instant) -> Explained {
         let outcome = match &answer.failure {
+            Some(failure) if failure.is_blocked() => failure.to_string(),
             Some(failure) => format!("failed a moment ago: {failure}"),
             None if answer.stale => "an older answer, as asking failed a moment ago".to_owned(),
             None if answer.security == Security::Indeterminate => "answer".to_owned(),

@@ -1,16 +1,15 @@
 //! The attempt to get an answer from one zone's servers: who they are, which was asked how often, whom to ask next.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use postroad_types::limits::DNS_LOOKUP_ASKS_PER_ZONE_MAX;
 
-use super::Delegation;
 use super::cache::Entry;
 use super::delegation::address;
 use super::iterate::Context;
 use super::minimise::Shown;
 use super::routes::{Route, RouteKind};
+use super::{Delegation, Endpoint};
 use crate::wire::{Name, Rtype};
 
 /// Questions that one address is asked in one round.
@@ -18,7 +17,7 @@ pub(super) const TRIES_MAX: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Address {
-    pub ip: IpAddr,
+    pub at: Endpoint,
     pub tries: u32,
 }
 
@@ -45,10 +44,10 @@ pub(super) struct Round {
 }
 
 impl Candidate {
-    pub fn add(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        for ip in addresses {
-            if !self.addresses.iter().any(|address| address.ip == ip) {
-                self.addresses.push(Address { ip, tries: 0 });
+    pub fn add(&mut self, addresses: impl IntoIterator<Item = impl Into<Endpoint>>) {
+        for at in addresses.into_iter().map(Into::into) {
+            if !self.addresses.iter().any(|address| address.at == at) {
+                self.addresses.push(Address { at, tries: 0 });
             }
         }
     }
@@ -97,6 +96,12 @@ impl Round {
         }
         let last_problem = "none has a known address that serves it".to_owned();
         let route = context.rules.routes.of(delegation);
+        if let Some(route) = &route {
+            let mut named =
+                Candidate { name: delegation.zone.clone(), addresses: Vec::new(), looked_up: Vec::new() };
+            named.add(route.servers());
+            candidates.push(named);
+        }
         let mut shown = Shown::new(&delegation.zone);
         if route.as_ref().is_some_and(|route| route.kind.is_forward()) {
             shown.show_all();
@@ -120,26 +125,26 @@ impl Round {
     }
 
     /// What the configuration names is asked wherever it is.
-    fn may_ask(&self, ip: IpAddr, context: Context<'_>) -> bool {
-        self.route.is_some() || context.rules.allows(ip)
+    fn may_ask(&self, at: Endpoint, context: Context<'_>) -> bool {
+        self.route.is_some() || context.rules.allows(at.ip)
     }
 
-    pub fn address(&mut self, ip: IpAddr) -> Option<&mut Address> {
+    pub fn address(&mut self, at: Endpoint) -> Option<&mut Address> {
         self.candidates
             .iter_mut()
             .flat_map(|candidate| &mut candidate.addresses)
-            .find(|address| address.ip == ip)
+            .find(|address| address.at == at)
     }
 
     /// The address to ask next, and whether it is one that did not answer lately, or not for this zone.
-    pub fn best(&self, context: Context<'_>) -> Option<(IpAddr, bool)> {
+    pub fn best(&self, context: Context<'_>) -> Option<(Endpoint, bool)> {
         let addresses = self.candidates.iter().flat_map(|candidate| &candidate.addresses);
         let usable =
-            addresses.filter(|address| address.tries < TRIES_MAX && self.may_ask(address.ip, context));
+            addresses.filter(|address| address.tries < TRIES_MAX && self.may_ask(address.at, context));
         let ranked = usable.map(|address| {
-            let rank = context.servers.rank(address.ip, self.zone(), rand::random(), context.now);
-            ((rank.is_last(), address.tries, rank), address.ip)
+            let rank = context.servers.rank(address.at, self.zone(), rand::random(), context.now);
+            ((rank.is_last(), address.tries, rank), address.at)
         });
-        ranked.min().map(|((last, ..), ip)| (ip, last))
+        ranked.min().map(|((last, ..), at)| (at, last))
     }
 }

@@ -9,21 +9,27 @@
 mod connection;
 mod trust;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postroad_config::TlsServer;
-use postroad_types::limits::{DNS_PADDED_QUERY_OCTETS, DNS_UPSTREAM_PIPELINE_MAX};
+use postroad_types::limits::{
+    DNS_PADDED_QUERY_OCTETS, DNS_UPSTREAM_PIPELINE_MAX, DNS_UPSTREAM_SILENCE_SECONDS,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 pub use trust::{Trust, TrustError};
 
 use super::upstream::AskError;
 use crate::wire::pad_query;
-use connection::{Ended, Job};
+use connection::{Ended, Job, Limits};
+
+/// The connection ended, and nothing more is known.
+const RESET: AskError = AskError::Unreachable(io::ErrorKind::ConnectionReset);
 
 /// Other resolvers, reached over TLS. Clones share the connections.
 #[derive(Debug, Clone)]
@@ -31,14 +37,17 @@ pub struct SecureUpstream {
     trust: Trust,
     /// Local addresses that are connected from; of a family without one the system chooses.
     sources: Arc<[IpAddr]>,
-    idle: Duration,
+    limits: Limits,
     open: Arc<Mutex<HashMap<TlsServer, mpsc::Sender<Job>>>>,
+    /// Servers of which the log says that they are not who they should be.
+    reported: Arc<Mutex<HashSet<TlsServer>>>,
 }
 
 impl SecureUpstream {
     /// `idle`: how long a connection without a question is kept.
     pub fn new(trust: Trust, sources: &[IpAddr], idle: Duration) -> Self {
-        Self { trust, sources: sources.into(), idle, open: Arc::default() }
+        let limits = Limits { idle, silence: Duration::from_secs(DNS_UPSTREAM_SILENCE_SECONDS) };
+        Self { trust, sources: sources.into(), limits, open: Arc::default(), reported: Arc::default() }
     }
 
     /// Sends a question as it is on the wire, and gives the response as it came, with the question's own id, at most
@@ -58,19 +67,32 @@ impl SecureUpstream {
             let sent = timeout_at(deadline, self.connection(server).send(job)).await;
             let ended = match sent.map_err(|_| AskError::Timeout)? {
                 // It ended in this very moment.
-                Err(_) => Ended::Reused(io::ErrorKind::ConnectionReset),
+                Err(_) => Ended::Reused(RESET),
                 Ok(()) => match timeout_at(deadline, answer).await.map_err(|_| AskError::Timeout)? {
-                    Ok(Ok(response)) => return Ok(response),
+                    Ok(Ok(response)) => {
+                        self.reported().remove(server);
+                        return Ok(response);
+                    }
                     Ok(Err(ended)) => ended,
-                    Err(_) => Ended::Reused(io::ErrorKind::ConnectionReset),
+                    Err(_) => Ended::Reused(RESET),
                 },
             };
             match ended {
                 Ended::Reused(_) if attempt == 0 => {}
-                Ended::Reused(why) | Ended::Fresh(why) => return Err(AskError::Unreachable(why)),
+                Ended::Reused(why) | Ended::Fresh(why) => {
+                    if matches!(why, AskError::Tls(_)) && self.reported().insert(server.clone()) {
+                        warn!(%server, "a resolver is not asked: {why}; expected a certificate for the name behind \
+                               the # from an authority of browsers or of [tls] extra_ca_file");
+                    }
+                    return Err(why);
+                }
             }
         }
-        Err(AskError::Unreachable(io::ErrorKind::ConnectionReset))
+        Err(RESET)
+    }
+
+    fn reported(&self) -> MutexGuard<'_, HashSet<TlsServer>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection to a server, or the task that makes it.
@@ -87,7 +109,7 @@ impl SecureUpstream {
         let chosen = rand::random_range(0..of_family.len().max(1));
         let source = of_family.get(chosen).map(|source| SocketAddr::new(*source, 0));
         let connector = self.trust.connector(server.name.is_some());
-        tokio::spawn(connection::run(server.clone(), connector, source, jobs, self.idle));
+        tokio::spawn(connection::run(server.clone(), connector, source, jobs, self.limits));
         sender
     }
 }

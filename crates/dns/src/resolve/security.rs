@@ -109,6 +109,11 @@ impl Failure {
         Self { reason: reason.into(), extended_error }
     }
 
+    /// Whether nobody is asked, by setting.
+    pub fn is_blocked(&self) -> bool {
+        self.extended_error == extended::BLOCKED
+    }
+
     /// Whether there is data that did not stand validation.
     pub fn is_bogus(&self) -> bool {
         matches!(self.extended_error, extended::INDETERMINATE..=extended::NSEC_MISSING)

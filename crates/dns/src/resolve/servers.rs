@@ -7,10 +7,10 @@
 //! after the other family's: many machines have IPv6 addresses that lead nowhere.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Endpoint;
 use crate::wire::Name;
 
 /// Servers that are remembered; at the bound the whole memory is dropped, which costs some timeouts once.
@@ -53,19 +53,19 @@ struct Family {
 
 #[derive(Debug, Default)]
 struct Memory {
-    servers: HashMap<IpAddr, Server>,
+    servers: HashMap<Endpoint, Server>,
     families: [Family; 2],
 }
 
 impl Memory {
-    fn family(&mut self, address: IpAddr) -> &mut Family {
+    fn family(&mut self, at: Endpoint) -> &mut Family {
         let [v4, v6] = &mut self.families;
-        if address.is_ipv4() { v4 } else { v6 }
+        if at.ip.is_ipv4() { v4 } else { v6 }
     }
 
     /// What is taken for the round trip of a server that has not answered yet.
-    fn unknown_rtt(&mut self, address: IpAddr, now: Duration) -> Duration {
-        let doubted = self.family(address).doubted_until.is_some_and(|until| until > now);
+    fn unknown_rtt(&mut self, at: Endpoint, now: Duration) -> Duration {
+        let doubted = self.family(at).doubted_until.is_some_and(|until| until > now);
         if doubted { DOUBTED_RTT } else { UNKNOWN_RTT }
     }
 }
@@ -94,20 +94,21 @@ impl Servers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, address: IpAddr, change: impl FnOnce(&mut Server)) {
+    fn change(&self, at: Endpoint, change: impl FnOnce(&mut Server)) {
         let servers = &mut self.lock().servers;
-        if servers.len() >= SERVERS_MAX && !servers.contains_key(&address) {
+        if servers.len() >= SERVERS_MAX && !servers.contains_key(&at) {
             servers.clear();
         }
-        change(servers.entry(address).or_default());
+        change(servers.entry(at).or_default());
     }
 
     /// The rank of a server for a zone. `chance` from 0 to 255 spreads servers that are about as fast, so that each is
     /// measured again now and then.
-    pub fn rank(&self, address: IpAddr, zone: &Name, chance: u8, now: Duration) -> Rank {
+    pub fn rank(&self, at: impl Into<Endpoint>, zone: &Name, chance: u8, now: Duration) -> Rank {
+        let at = at.into();
         let mut memory = self.lock();
-        let unknown = memory.unknown_rtt(address, now);
-        let Some(server) = memory.servers.get(&address) else {
+        let unknown = memory.unknown_rtt(at, now);
+        let Some(server) = memory.servers.get(&at) else {
             return Rank { lame: false, down: false, rtt: jittered(unknown, chance) };
         };
         let lame = server.lame.get(zone).is_some_and(|until| *until > now);
@@ -117,18 +118,20 @@ impl Servers {
     }
 
     /// How long to wait for an answer: from what is known, doubled with every try.
-    pub fn timeout(&self, address: IpAddr, tries: u32, most: Duration) -> Duration {
+    pub fn timeout(&self, at: impl Into<Endpoint>, tries: u32, most: Duration) -> Duration {
+        let at = at.into();
         let memory = self.lock();
-        let rtt = memory.servers.get(&address).and_then(|server| server.rtt);
+        let rtt = memory.servers.get(&at).and_then(|server| server.rtt);
         let first =
             rtt.map_or(UNKNOWN_TIMEOUT, |(rtt, variation)| (rtt * 2 + variation * 4).max(TIMEOUT_MIN));
         first.saturating_mul(1 << tries.min(8)).min(most)
     }
 
     /// It answered, whatever it said.
-    pub fn answered(&self, address: IpAddr, took: Duration) {
-        *self.lock().family(address) = Family::default();
-        self.change(address, |server| {
+    pub fn answered(&self, at: impl Into<Endpoint>, took: Duration) {
+        let at = at.into();
+        *self.lock().family(at) = Family::default();
+        self.change(at, |server| {
             server.silences = 0;
             server.down_until = None;
             server.rtt = Some(match server.rtt {
@@ -139,17 +142,19 @@ impl Servers {
     }
 
     /// It did not answer, or could not be reached.
-    pub fn silent(&self, address: IpAddr, now: Duration) {
+    pub fn silent(&self, at: impl Into<Endpoint>, now: Duration) {
+        let at = at.into();
         let mut never_answered = false;
-        self.change(address, |server| {
+        self.change(at, |server| {
             never_answered = server.rtt.is_none();
             let backoff = BACKOFF_FIRST.saturating_mul(1 << server.silences.min(16)).min(BACKOFF_MAX);
             server.silences = server.silences.saturating_add(1);
             server.down_until = Some(now + backoff);
         });
-        if never_answered {
+        // What the configuration names may be inside, and says nothing of the ways outside.
+        if never_answered && at.port.is_none() {
             let mut memory = self.lock();
-            let family = memory.family(address);
+            let family = memory.family(at);
             family.silences = family.silences.saturating_add(1);
             if family.silences >= FAMILY_SILENCES {
                 family.doubted_until = Some(now + FAMILY_DOUBTED_FOR);
@@ -158,8 +163,9 @@ impl Servers {
     }
 
     /// It does not serve this zone.
-    pub fn lame(&self, address: IpAddr, zone: &Name, now: Duration) {
-        self.change(address, |server| {
+    pub fn lame(&self, at: impl Into<Endpoint>, zone: &Name, now: Duration) {
+        let at = at.into();
+        self.change(at, |server| {
             if server.lame.len() >= LAME_ZONES_MAX {
                 server.lame.retain(|_, until| *until > now);
             }
@@ -171,18 +177,20 @@ impl Servers {
     }
 
     /// It answers only without EDNS (RFC 6891 section 6.2.2).
-    pub fn without_edns(&self, address: IpAddr, now: Duration) {
-        self.change(address, |server| server.no_edns_until = Some(now + NO_EDNS_FOR));
+    pub fn without_edns(&self, at: impl Into<Endpoint>, now: Duration) {
+        let at = at.into();
+        self.change(at, |server| server.no_edns_until = Some(now + NO_EDNS_FOR));
     }
 
     /// That it does not is no longer taken for known.
-    pub fn with_edns(&self, address: IpAddr) {
-        self.change(address, |server| server.no_edns_until = None);
+    pub fn with_edns(&self, at: impl Into<Endpoint>) {
+        self.change(at.into(), |server| server.no_edns_until = None);
     }
 
-    pub fn takes_edns(&self, address: IpAddr, now: Duration) -> bool {
+    pub fn takes_edns(&self, at: impl Into<Endpoint>, now: Duration) -> bool {
+        let at = at.into();
         let memory = self.lock();
-        let until = memory.servers.get(&address).and_then(|server| server.no_edns_until);
+        let until = memory.servers.get(&at).and_then(|server| server.no_edns_until);
         until.is_none_or(|until| until <= now)
     }
 
@@ -199,6 +207,8 @@ fn jittered(rtt: Duration, chance: u8) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]

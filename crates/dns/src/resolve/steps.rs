@@ -18,6 +18,7 @@ use crate::wire::{Name, RrSet, Rtype, display_rdata};
 pub enum Source {
     Udp(SocketAddr),
     Tcp(SocketAddr),
+    Tls(SocketAddr),
     Cache,
     /// A zone of our own.
     Zone,
@@ -26,11 +27,12 @@ pub enum Source {
 }
 
 impl Source {
-    /// `udp`, `tcp`, `cache`, `zone` or `dnssec`.
+    /// `udp`, `tcp`, `tls`, `cache`, `zone` or `dnssec`.
     pub fn transport(self) -> &'static str {
         match self {
             Self::Udp(_) => "udp",
             Self::Tcp(_) => "tcp",
+            Self::Tls(_) => "tls",
             Self::Cache => "cache",
             Self::Zone => "zone",
             Self::Validation => "dnssec",
@@ -40,7 +42,7 @@ impl Source {
     /// The server that was asked.
     pub fn server(self) -> Option<SocketAddr> {
         match self {
-            Self::Udp(server) | Self::Tcp(server) => Some(server),
+            Self::Udp(server) | Self::Tcp(server) | Self::Tls(server) => Some(server),
             Self::Cache | Self::Zone | Self::Validation => None,
         }
     }
@@ -107,37 +109,53 @@ pub struct Answer {
     pub records: Vec<Held>,
     /// The SOA of a negative answer.
     pub authority: Option<Held>,
-    /// Why there is no answer, with SERVFAIL.
+    /// Why there is no answer, with SERVFAIL or REFUSED.
     pub failure: Option<Failure>,
     /// Its time is over, and nobody could be asked for a newer one (RFC 8767).
     pub stale: bool,
     /// What validation said of all of it.
     pub security: Security,
+    /// It is ours, because the name is on a block list.
+    pub blocked: bool,
 }
 
 impl Answer {
     pub(super) fn failed(failure: impl Into<Failure>) -> Self {
         let failure = failure.into();
         Self {
-            rcode: rcode::SERVFAIL,
+            rcode: if failure.is_blocked() { rcode::REFUSED } else { rcode::SERVFAIL },
             records: Vec::new(),
             authority: None,
             security: if failure.is_bogus() { Security::Bogus } else { Security::Indeterminate },
             failure: Some(failure),
             stale: false,
+            blocked: false,
         }
+    }
+
+    /// The same, because the name is on a block list.
+    pub(super) fn into_blocked(self) -> Self {
+        Self { blocked: true, ..self }
     }
 
     pub(super) fn positive(records: Vec<Held>) -> Self {
         let security = Self::security_of(&records);
-        Self { rcode: rcode::NOERROR, records, authority: None, failure: None, stale: false, security }
+        Self {
+            rcode: rcode::NOERROR,
+            records,
+            authority: None,
+            failure: None,
+            stale: false,
+            security,
+            blocked: false,
+        }
     }
 
     /// Aliases, and that there is nothing where they lead, of which validation `said` this. A server may leave out the SOA
     /// (against RFC 2308 section 3) and prove it all the same.
     pub(super) fn negative(rcode: u16, records: Vec<Held>, authority: Option<Held>, said: Security) -> Self {
         let security = if records.is_empty() { said } else { Self::security_of(&records).and(said) };
-        Self { rcode, records, authority, failure: None, stale: false, security }
+        Self { rcode, records, authority, failure: None, stale: false, security, blocked: false }
     }
 
     fn security_of(records: &[Held]) -> Security {
@@ -150,6 +168,7 @@ impl Answer {
             rcode::NOERROR => "NOERROR",
             rcode::NXDOMAIN => "NXDOMAIN",
             rcode::YXDOMAIN => "YXDOMAIN",
+            rcode::REFUSED => "REFUSED",
             _ => "SERVFAIL",
         }
     }

@@ -1,4 +1,4 @@
-//! Asks one server one question over UDP or TCP.
+//! Asks one server one question over UDP, TCP or TLS.
 //!
 //! Against forged answers (RFC 5452): for every question a fresh socket, connected to the server, on a port of our own
 //! choosing; a random id; random case of the letters of the name ("0x20"), which an honest server copies. What does
@@ -9,23 +9,33 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hickory_proto::op::{Message, ResponseCode};
+use postroad_config::TlsServer;
 use postroad_types::limits::{DNS_STRAY_ANSWERS_MAX, DNS_UDP_OCTETS_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
+use super::Endpoint;
+use super::secure::SecureUpstream;
+use super::steps::Source;
 use crate::wire::{Name, Rtype, pointers_are_few};
 
 /// A question for a server.
 #[derive(Debug, Clone)]
 pub struct Ask {
+    /// What the server is remembered by.
+    pub at: Endpoint,
     pub server: SocketAddr,
+    /// Over TLS, to this server, and in no other way.
+    pub tls: Option<Arc<TlsServer>>,
     pub name: Name,
     pub rtype: Rtype,
+    /// Over a connection: there is no other way that is asked when this one fails. True over TLS too.
     pub tcp: bool,
     /// The server is a resolver (RD).
     pub recursion: bool,
@@ -35,6 +45,17 @@ pub struct Ask {
     pub timeout: Duration,
 }
 
+impl Ask {
+    /// Where an answer to it comes from.
+    pub(super) fn source(&self) -> Source {
+        match (&self.tls, self.tcp) {
+            (Some(_), _) => Source::Tls(self.server),
+            (None, true) => Source::Tcp(self.server),
+            (None, false) => Source::Udp(self.server),
+        }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -42,6 +63,9 @@ pub enum AskError {
     Timeout,
     #[error("unreachable ({0})")]
     Unreachable(io::ErrorKind),
+    /// It does not speak TLS as it should, or is not who it should be.
+    #[error("TLS: {0}")]
+    Tls(&'static str),
     /// Datagrams came that look forged, or whose sender changes the case of names.
     #[error("answers that do not match the question")]
     Suspicious,
@@ -61,6 +85,8 @@ pub trait Upstream: fmt::Debug + Send + Sync + 'static {
 pub struct Network {
     /// Local addresses that questions are sent from; of a family without one the system chooses.
     sources: Vec<IpAddr>,
+    /// Without it nobody is asked over TLS.
+    secure: Option<SecureUpstream>,
 }
 
 /// Random ports that are tried before the system chooses one.
@@ -75,7 +101,12 @@ thread_local! {
 
 impl Network {
     pub fn new(sources: Vec<IpAddr>) -> Self {
-        Self { sources }
+        Self { sources, secure: None }
+    }
+
+    /// With a way to servers that are asked over TLS.
+    pub fn with_secure(self, secure: SecureUpstream) -> Self {
+        Self { secure: Some(secure), ..self }
     }
 
     /// Whether there is a way to the Internet over IPv6. Sends nothing.
@@ -171,6 +202,11 @@ fn unreachable(error: io::Error) -> AskError {
 impl Upstream for Network {
     async fn ask(&self, ask: &Ask) -> Result<Message, AskError> {
         let query = Sent::new(ask);
+        if let Some(server) = &ask.tls {
+            let secure = self.secure.as_ref().ok_or(AskError::Tls("it is not set up here"))?;
+            let answer = secure.exchange(server, &query.octets, ask.timeout).await?;
+            return query.check_letters(&answer, false).map_err(|_| AskError::Malformed);
+        }
         let deadline = Instant::now() + ask.timeout;
         let answer = if ask.tcp {
             timeout_at(deadline, self.tcp(ask, &query)).await
@@ -288,7 +324,9 @@ mod tests {
 
     fn ask() -> Ask {
         Ask {
+            at: IpAddr::from([127, 0, 0, 1]).into(),
             server: SocketAddr::from(([127, 0, 0, 1], 53)),
+            tls: None,
             name: "abcdefghijklmnop.qrstuvwxyz.test".parse().unwrap(),
             rtype: Rtype::MX,
             tcp: false,

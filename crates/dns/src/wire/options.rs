@@ -27,6 +27,7 @@ pub mod extended {
     pub const RRSIGS_MISSING: u16 = 10;
     pub const NO_ZONE_KEY: u16 = 11;
     pub const NSEC_MISSING: u16 = 12;
+    pub const BLOCKED: u16 = 15;
     pub const PROHIBITED: u16 = 18;
     pub const STALE_NXDOMAIN: u16 = 19;
     pub const NOT_AUTHORITATIVE: u16 = 20;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
 pub mod encrypted;
+pub mod fake;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -187,3 +187,34 @@ async fn a_host_of_a_rule_is_found_without_its_mx_and_never_bounces_mail() {
     assert_eq!(found.hops(&mut rand::rng())[0].address, "192.0.2.8:24".parse().unwrap());
     assert_eq!(refusal(&find("smtp://gone.test").await), (451, "4.4.3".into()));
 }
+
+#[tokio::test]
+async fn names_that_dnssec_vouches_for_are_known_as_such() {
+    let vouched = async |mx_secure: bool, address_secure: bool| {
+        let mut zone =
+            Zone::default().mx("beta.test", &[(10, "a.beta.test")]).host("a.beta.test", "192.0.2.1");
+        if let Some(DnsAnswer::Records { secure, .. }) = zone.mx.get_mut("beta.test") {
+            *secure = mx_secure;
+        }
+        if let Some(DnsAnswer::Records { secure, .. }) = zone.hosts.get_mut("a.beta.test") {
+            *secure = address_secure;
+        }
+        match route(zone, "beta.test").await {
+            Route::Hosts(destination) => destination.secure,
+            other => panic!("no hosts: {other:?}"),
+        }
+    };
+    // Whoever changes addresses alone has no certificate for the name.
+    assert!(vouched(true, false).await && vouched(true, true).await);
+    assert!(!vouched(false, true).await && !vouched(false, false).await);
+    // Without MX records the name is the domain's own, which nobody put there.
+    let implicit = route(Zone::default().host("beta.test", "192.0.2.1"), "beta.test").await;
+    assert!(matches!(implicit, Route::Hosts(destination) if destination.secure));
+    let mut zone = Zone::default();
+    zone.mx.insert("beta.test", DnsAnswer::Failed(Failure::Bogus));
+    assert_eq!(
+        refusal(&route(zone, "beta.test").await),
+        (451, "4.4.3".into()),
+        "bogus is as good as no answer"
+    );
+}

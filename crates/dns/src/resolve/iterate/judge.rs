@@ -1,11 +1,11 @@
 //! Replies on their way through validation: judged, waiting for what they are judged by, rejected.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use postroad_types::limits::{DNS_BOGUS_RETRIES_MAX, DNS_TRUST_DEPTH_MAX, DNS_TRUST_QUESTIONS_PER_REPLY_MAX};
 
 use super::{Answer, Checking, Context, Finish, Iteration, Source, Step};
+use crate::resolve::Endpoint;
 use crate::resolve::goal::{Goal, Parked, Purpose, plain};
 use crate::resolve::round::Round;
 use crate::resolve::security::{Failure, Security};
@@ -47,15 +47,15 @@ impl Iteration {
             Err(Stop::Failed(failure)) => {
                 if let Some(ask) = parked.plain.filter(|_| failure.is_bogus()) {
                     let goal = self.goals.last_mut()?;
-                    if !goal.edns_again.contains(&parked.ip) {
+                    if !goal.edns_again.contains(&parked.at) {
                         // What made it look like a server without EDNS may have been forged.
-                        goal.edns_again.push(parked.ip);
-                        context.servers.with_edns(parked.ip);
+                        goal.edns_again.push(parked.at);
+                        context.servers.with_edns(parked.at);
                         self.again = Some(Ask { edns: true, ..ask });
                         return None;
                     }
                 }
-                self.reject(&failure, parked.ip)
+                self.reject(&failure, parked.at)
             }
         }
     }
@@ -73,11 +73,11 @@ impl Iteration {
         let itself = goal.name == need.name && goal.rtype == need.rtype;
         if itself || goal.needed.contains(&need) || depth >= DNS_TRUST_DEPTH_MAX {
             let reason = format!("{} {}: the chain of trust ends there", need.name, need.rtype);
-            return self.reject(&Failure::new(extended::DNSKEY_MISSING, reason), parked.ip);
+            return self.reject(&Failure::new(extended::DNSKEY_MISSING, reason), parked.at);
         }
         if goal.needed.len() >= DNS_TRUST_QUESTIONS_PER_REPLY_MAX {
             let reason = format!("{}: too many names would have to be asked for DS records", goal.name);
-            return self.reject(&Failure::new(extended::BOGUS, reason), parked.ip);
+            return self.reject(&Failure::new(extended::BOGUS, reason), parked.at);
         }
         goal.needed.push(need.clone());
         goal.parked = Some(parked);
@@ -88,7 +88,7 @@ impl Iteration {
     }
 
     /// Notes that a reply is bogus; another server may know better.
-    fn reject(&mut self, failure: &Failure, ip: IpAddr) -> Option<Answer> {
+    fn reject(&mut self, failure: &Failure, at: Endpoint) -> Option<Answer> {
         let outcome = format!("bogus: {failure}");
         let goal = self.goals.last_mut()?;
         let zone = goal.round.as_ref().map_or_else(Name::root, |round| round.zone().clone());
@@ -99,7 +99,7 @@ impl Iteration {
             return self.finish(Finish::Failed(failure.clone()));
         }
         goal.flaw = Some(failure.clone());
-        self.problem(ip, false, failure.to_string());
+        self.problem(at, false, failure.to_string());
         None
     }
 }

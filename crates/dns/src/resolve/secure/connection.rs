@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use postroad_config::TlsServer;
 use postroad_types::limits::{DNS_HANDSHAKE_SECONDS, DNS_UPSTREAM_PIPELINE_MAX};
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -17,6 +18,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::debug;
 
+use crate::resolve::upstream::AskError;
+
 /// A question and who waits for its answer.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -24,13 +27,22 @@ pub(super) struct Job {
     pub reply: oneshot::Sender<Result<Vec<u8>, Ended>>,
 }
 
+/// How long a connection is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Without a question.
+    pub idle: Duration,
+    /// Without any answer, with questions under way.
+    pub silence: Duration,
+}
+
 /// Why a connection gave no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     /// It never gave any.
-    Fresh(io::ErrorKind),
+    Fresh(AskError),
     /// It did before: the server may have closed it when the question was on its way.
-    Reused(io::ErrorKind),
+    Reused(AskError),
 }
 
 /// Who waits for which id, and the id that the question came with.
@@ -42,21 +54,21 @@ pub(super) async fn run(
     connector: TlsConnector,
     source: Option<SocketAddr>,
     mut jobs: mpsc::Receiver<Job>,
-    idle: Duration,
+    limits: Limits,
 ) {
     let within = Duration::from_secs(DNS_HANDSHAKE_SECONDS);
     let connected = timeout(within, connect(&server, &connector, source)).await;
     let mut waiting = Waiting::new();
     let mut answered = false;
     let ended = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(stream) => serve(stream, &mut jobs, &mut waiting, &mut answered, idle).await,
+        Ok(stream) => serve(stream, &mut jobs, &mut waiting, &mut answered, limits).await,
         Err(error) => Err(error),
     };
     // From now on questions find that there is no connection.
     jobs.close();
-    let why = ended.err().map_or(io::ErrorKind::ConnectionReset, |error| {
+    let why = ended.err().map_or(AskError::Unreachable(io::ErrorKind::ConnectionReset), |error| {
         debug!(server = %server, %error, "a connection to a resolver over TLS ended");
-        error.kind()
+        reason(&error)
     });
     let why = if answered { Ended::Reused(why) } else { Ended::Fresh(why) };
     // Whoever waits no longer is not told.
@@ -66,6 +78,30 @@ pub(super) async fn run(
     while let Ok(job) = jobs.try_recv() {
         let _ = job.reply.send(Err(why));
     }
+}
+
+/// What an operator is told of a connection that ended.
+fn reason(error: &io::Error) -> AskError {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    AskError::Tls(match tls {
+        None => return AskError::Unreachable(error.kind()),
+        Some(rustls::Error::InvalidCertificate(fault)) => match fault {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate is for another name"
+            }
+            CertificateError::UnknownIssuer => "its certificate comes from nobody who is trusted",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet"
+            }
+            _ => "its certificate is not valid",
+        },
+        Some(rustls::Error::InvalidMessage(_)) => "what it speaks is not TLS",
+        Some(rustls::Error::AlertReceived(_)) => "it refuses the handshake",
+        Some(_) => "the handshake fails",
+    })
 }
 
 async fn connect(
@@ -94,16 +130,23 @@ async fn serve(
     jobs: &mut mpsc::Receiver<Job>,
     waiting: &mut Waiting,
     answered: &mut bool,
-    idle: Duration,
+    Limits { idle, silence }: Limits,
 ) -> io::Result<()> {
     let (mut from, mut to) = tokio::io::split(stream);
     let mut received = BytesMut::with_capacity(2048);
     let mut deadline = Instant::now() + idle;
+    // Whoever has gone without a word is noticed here, long before the system gives up.
+    let mut silent_since = None;
     loop {
+        if waiting.len() >= DNS_UPSTREAM_PIPELINE_MAX {
+            waiting.retain(|_, (_, reply)| !reply.is_closed());
+        }
+        let broken = silent_since.unwrap_or(deadline) + silence;
         tokio::select! {
             job = jobs.recv(), if waiting.len() < DNS_UPSTREAM_PIPELINE_MAX => {
                 let Some(job) = job else { return Ok(()) };
                 if let Some(framed) = enter(job, waiting) {
+                    silent_since.get_or_insert_with(Instant::now);
                     timeout(idle, to.write_all(&framed)).await??;
                 }
             }
@@ -114,7 +157,9 @@ async fn serve(
                 while let Some(response) = next_message(&mut received) {
                     *answered |= hand_out(response, waiting);
                 }
+                silent_since = (!waiting.is_empty()).then(Instant::now);
             }
+            () = sleep_until(broken), if silent_since.is_some() => return Err(io::ErrorKind::TimedOut.into()),
             () = sleep_until(deadline) => {
                 // Those who have given up are not waited for, and answers to them may still come.
                 waiting.retain(|_, (_, reply)| !reply.is_closed());

@@ -150,6 +150,28 @@ async fn an_idle_connection_is_closed_and_made_anew() {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_nothing_comes_any_more_is_given_up_while_questions_go_on() {
+    let peer = Peer::new(async |mut stream, number| {
+        let mut answered = 0;
+        while let Some(query) = read(&mut stream).await {
+            if number > 0 || answered == 0 {
+                answer(&mut stream, &query).await;
+                answered += 1;
+            }
+        }
+    });
+    let peer = peer.await;
+    let mut upstream = peer.upstream(SOON);
+    upstream.limits.silence = Duration::from_millis(400);
+    upstream.exchange(&peer.server, &query("a.test"), SOON).await.unwrap();
+    let begun = std::time::Instant::now();
+    while upstream.exchange(&peer.server, &query("a.test"), Duration::from_millis(100)).await.is_err() {
+        assert!(begun.elapsed() < SOON, "it is never given up");
+    }
+    assert!(peer.connections.load(Ordering::SeqCst) > 1);
+}
+
+#[tokio::test]
 async fn silence_is_a_timeout_and_a_server_that_goes_is_not_reached() {
     let silent = Peer::new(async |mut stream, _| while read(&mut stream).await.is_some() {}).await;
     let upstream = silent.upstream(SOON);
@@ -183,9 +205,13 @@ async fn a_name_is_checked_if_one_is_given() {
     };
     let known = peer.upstream(SOON);
     assert!(ask(&known, Some(NAME)).await.is_ok());
-    assert!(matches!(ask(&known, Some("dns.beta.test")).await, Err(AskError::Unreachable(_))));
+    assert_eq!(
+        ask(&known, Some("dns.beta.test")).await,
+        Err(AskError::Tls("its certificate is for another name"))
+    );
     let stranger = SecureUpstream::new(Trust::load(None).unwrap(), &[], SOON);
-    assert!(matches!(ask(&stranger, Some(NAME)).await, Err(AskError::Unreachable(_))));
+    let from_nobody = AskError::Tls("its certificate comes from nobody who is trusted");
+    assert_eq!(ask(&stranger, Some(NAME)).await, Err(from_nobody));
     assert!(ask(&stranger, None).await.is_ok(), "without a name anybody is asked");
     let missing = Trust::load(Some(std::path::Path::new("/nowhere"))).unwrap_err().to_string();
     assert!(missing.contains("/nowhere: "), "{missing}");

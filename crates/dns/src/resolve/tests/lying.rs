@@ -136,7 +136,7 @@ async fn servers_that_take_no_parts_of_names_are_shown_all() {
 /// A resolver at 192.0.2.53 answers for all names; `kind` of way to it for `zone`.
 fn routed(zone: &str, kind: RouteKind) -> Scene {
     let server = "192.0.2.53:5353".parse().unwrap();
-    let route = Route::new(&zone.parse().unwrap(), kind, vec![server]);
+    let route = Route::new(&zone.parse().unwrap(), kind, &[server]);
     let scene = scene_with(Zones::default(), |rules| {
         rules.routes = Routes::new([route]);
         rules.deny_servers = vec!["192.0.2.53/32".parse().unwrap()];

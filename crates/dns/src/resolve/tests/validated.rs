@@ -422,3 +422,28 @@ async fn what_a_rule_changed_is_no_longer_secure() {
     assert_eq!(tree.ask("mx.alpha.test", Rtype::A).await, "NOERROR indeterminate 0");
     assert_eq!(tree.ask("ns.alpha.test", Rtype::A).await, "NOERROR secure 1");
 }
+
+#[tokio::test]
+async fn above_a_trust_anchor_nobody_speaks_for_what_is_below_it() {
+    let alpha = Signer::new("alpha.test.").sign(ZONE);
+    let asked = async |test: Host| {
+        let scene = scene_from(Zones::default(), Duration::ZERO, alpha.anchors(), |_| {});
+        scene.host([192, 0, 2, 2], test);
+        scene.host([192, 0, 2, 3], alpha.host());
+        let mut said = Vec::new();
+        for (name, rtype) in [("mx.alpha.test", Rtype::A), ("gone.alpha.test", Rtype::A)] {
+            let answer = &scene.explained(name, rtype).await.answer;
+            said.push(format!("{} {}", answer.rcode_name(), answer.security));
+        }
+        said
+    };
+    let honest = asked(Host::Serves(zones(&[("test.", TEST)]))).await;
+    assert_eq!(honest, ["NOERROR secure", "NXDOMAIN secure"]);
+    // The zone above answers itself, as if there were no zone below: unsigned, and signed with keys that nobody vouches for.
+    let lie = "@ NS ns\nns A 192.0.2.2\nmx.alpha A 192.0.2.66\n";
+    let unsigned = asked(Host::Serves(zones(&[("test.", lie)]))).await;
+    let signed = asked(Signer::new("test.").sign(lie).host()).await;
+    for said in [unsigned, signed] {
+        assert_eq!(said, ["SERVFAIL bogus", "SERVFAIL bogus"]);
+    }
+}

@@ -173,9 +173,9 @@ impl Validator {
         if rtype == Rtype::DNSKEY {
             return self.zone_keys(owner, rrset, signatures, context);
         }
-        let Some(signer) = signer(question.sections.signers(owner, rtype), owner, rtype, question.zone)
-        else {
-            return match self.unsigned(question.zone, owner, rtype, context)? {
+        let zone = self.highest(question.zone, owner, rtype, context);
+        let Some(signer) = signer(question.sections.signers(owner, rtype), owner, rtype, &zone) else {
+            return match self.unsigned(&zone, owner, rtype, context)? {
                 Some(security) => kept(security),
                 None => {
                     let reason = format!("{owner} {rtype}: there is no signature of its zone");
@@ -240,6 +240,16 @@ impl Validator {
         };
         let said = format!("{} keys, secure by {vouching}", rrset.count());
         Ok((Proven::new(Security::Secure, evidence(), by.lifetime.min(lifetime)), said))
+    }
+
+    /// The highest zone that may speak for a name when a server of `zone` was asked. Above a trust anchor nobody may, however
+    /// the answer was come by: a zone above it that is not signed would make what is below as good as unsigned.
+    fn highest(&self, zone: &Name, owner: &Name, rtype: Rtype, context: Context<'_>) -> Name {
+        let from = if rtype == Rtype::DS { owner.parent() } else { None };
+        match self.chain.anchors.above(from.as_ref().unwrap_or(owner), context.zones) {
+            anchors::Above::Anchor(anchor, _) if anchor.is_below(zone) => anchor.clone(),
+            _ => zone.clone(),
+        }
     }
 
     /// Why a name's records in `zone` need not be signed; `None`: they must be.
@@ -330,8 +340,9 @@ impl Validator {
             signers.extend(sections.signers(owner, Rtype::SOA));
         }
         let ttl = soa.map_or(0, |(_, set)| set.ttl);
-        let Some(signer) = signer(signers, &name, rtype, question.zone) else {
-            return match self.unsigned(question.zone, &name, rtype, context)? {
+        let zone = self.highest(question.zone, &name, rtype, context);
+        let Some(signer) = signer(signers, &name, rtype, &zone) else {
+            return match self.unsigned(&zone, &name, rtype, context)? {
                 Some(security) => {
                     conclude(security, ttl, security.to_string(), None);
                     Ok(())

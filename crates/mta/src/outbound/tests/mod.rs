@@ -2,6 +2,7 @@
 
 mod faults;
 mod host;
+mod require_tls;
 mod terms;
 
 use std::net::{IpAddr, SocketAddr};
