@@ -10,7 +10,11 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`content`] | what of a zone is signed, and what says that nothing else is there |
-//! | [`sign`] | the signed version of a zone |
+//! | [`sign`] | the signed version of a zone: |
+//! | `whole` | of all names |
+//! | `step` | of what differs from the version before |
+//! | `signatures` | one name's |
+//! | `digest` | the digest of the whole (ZONEMD) |
 //! | [`workers`] | signatures, made on all cores |
 //! | [`signer`] | one zone's keys and versions, from file to file |
 //! | [`parent`] | asks a zone's parent for its DS |
@@ -19,10 +23,14 @@
 
 mod configured;
 pub mod content;
+mod digest;
 pub mod parent;
 pub mod sign;
+mod signatures;
 pub mod signer;
+mod step;
 pub mod task;
+mod whole;
 mod workers;
 
 pub(crate) use configured::Configured;

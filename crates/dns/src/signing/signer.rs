@@ -162,15 +162,20 @@ impl Signer {
         Some(zone)
     }
 
-    /// The version of `unsigned` to be served, after `before`.
-    pub fn version(&self, unsigned: &Zone, before: Option<&Zone>) -> Result<Version, SignerError> {
+    /// The version of `unsigned` to be served, after `before`, which was made of `below`.
+    pub fn version(
+        &self,
+        unsigned: &Zone,
+        below: Option<&Zone>,
+        before: Option<&Zone>,
+    ) -> Result<Version, SignerError> {
         if unsigned.is_signed() {
             warn!(zone = %self.zone, "the zone comes with signatures, and is served with them; its policy of signing does nothing");
             self.status.store(Arc::default());
             return Ok(Version::AsItIs);
         }
         let mut work = self.lock();
-        let made = self.make(&mut work, unsigned, before);
+        let made = self.make(&mut work, unsigned, below, before);
         if let Err(error) = &made {
             let fault = Some(error.to_string());
             self.status.store(Arc::new(Status { fault, ..(*self.status()).clone() }));
@@ -178,7 +183,13 @@ impl Signer {
         made
     }
 
-    fn make(&self, work: &mut Work, unsigned: &Zone, before: Option<&Zone>) -> Result<Version, SignerError> {
+    fn make(
+        &self,
+        work: &mut Work,
+        unsigned: &Zone,
+        below: Option<&Zone>,
+        before: Option<&Zone>,
+    ) -> Result<Version, SignerError> {
         let policy = self.effective(work);
         let now = seconds(&*self.clock);
         work.known.key_ttl.note(policy.dnskey_ttl, now);
@@ -186,7 +197,7 @@ impl Signer {
         self.advance(work, &policy, now)?;
         let keys = work.keys();
         let serial = work.known.serial;
-        let inputs = Inputs { unsigned, before, keys: &keys, policy: &policy, serial, now };
+        let inputs = Inputs { unsigned, before, below, keys: &keys, policy: &policy, serial, now };
         let Signed { zone, due, ends, signed_by, made } = sign(inputs)?;
         work.signed_by = signed_by;
         match &zone {

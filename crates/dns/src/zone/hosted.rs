@@ -265,7 +265,9 @@ impl Hosted {
 
     fn version(&self, zone: &Zone, before: Option<&Zone>) -> Result<Version, SigningError> {
         let Some(signer) = self.signers.get(zone.apex()) else { return Ok(Version::AsItIs) };
-        signer.version(zone, before).map_err(|error| SigningError { zone: zone.apex().clone(), error })
+        let below = self.lock_below().get(zone.apex()).cloned();
+        let version = signer.version(zone, below.as_deref(), before);
+        version.map_err(|error| SigningError { zone: zone.apex().clone(), error })
     }
 
     /// Puts new versions in place, each with the history that leads to it. To be called under the zones' locks.
