@@ -99,11 +99,22 @@ fn run(folder: &Path, file: &Path, denial: Option<Denial>) {
 fn shown<T>(what: &str, work: impl FnOnce() -> T) -> T {
     // From now on the most that is resident counts anew.
     fs::write("/proc/self/clear_refs", "5").unwrap();
-    let start = Instant::now();
+    let (start, processor) = (Instant::now(), processor_seconds());
     let done = work();
-    let took = start.elapsed().as_secs_f64();
-    println!("{what:22} {took:9.3} s   at most {:5} MiB, then {:5} MiB", status("VmHWM:"), status("VmRSS:"));
+    let (took, processor) = (start.elapsed().as_secs_f64(), processor_seconds() - processor);
+    let (most, then) = (status("VmHWM:"), status("VmRSS:"));
+    println!(
+        "{what:22} {took:9.3} s, {processor:7.2} of processors   at most {most:5} MiB, then {then:5} MiB"
+    );
     done
+}
+
+/// Of all threads, the kernel's part included.
+fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u32 = fields[11..13].iter().map(|ticks| ticks.parse::<u32>().unwrap()).sum();
+    f64::from(ticks) / 100.0
 }
 
 fn status(field: &str) -> u64 {

@@ -187,4 +187,4 @@ fn with_serial(soa: &RrSet, serial: u32) -> Option<RrSet> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::signing) mod tests;

@@ -118,8 +118,7 @@ impl Hosted {
         };
         for zone in zones {
             let signer = hosted.signers.get(zone.apex()).filter(|_| zone.is_available());
-            let file = zone.file.clone();
-            let kept = signer.and_then(|signer| signer.kept()).map(|kept| Zone { file, ..kept });
+            let kept = signer.and_then(|signer| signer.kept(&zone));
             let Prepared { below, served } = hosted.prepare(zone, kept.as_ref())?;
             hosted.commit(vec![Prepared { below, served: served.or(kept) }]);
         }
@@ -301,7 +300,8 @@ impl Hosted {
         }
         for zone in signed {
             if let Some(signer) = self.signers.get(zone.apex()) {
-                signer.served(&zone);
+                let before = present.get(zone.apex()).filter(|before| before.is_available());
+                signer.served(before.map(|before| &**before), &zone);
             }
         }
     }

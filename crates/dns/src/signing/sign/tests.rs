@@ -40,7 +40,7 @@ fn zone(text: &str) -> Zone {
     zone_from_text(&"example".parse().unwrap(), text).unwrap()
 }
 
-fn key(algorithm: Algorithm, role: Role) -> Key {
+pub(in crate::signing) fn key(algorithm: Algorithm, role: Role) -> Key {
     let (private, _) = crate::dnssec::PrivateKey::generate(algorithm).unwrap();
     let mut key = Key { state: KeyState::new(0, algorithm, role, 0), private: Arc::new(private) };
     key.state.tag = crate::dnssec::key_tag(&key.dnskey());
@@ -49,11 +49,11 @@ fn key(algorithm: Algorithm, role: Role) -> Key {
     key
 }
 
-fn policy(denial: Denial) -> Policy {
+pub(in crate::signing) fn policy(denial: Denial) -> Policy {
     Policy { denial, ..Policy::default() }
 }
 
-fn inputs<'a>(
+pub(in crate::signing) fn inputs<'a>(
     unsigned: &'a Zone,
     before: Option<&'a Zone>,
     keys: &'a [Key],
