@@ -114,3 +114,121 @@ fn records<'z>(zone: &Zone, owner: &Name, nodes: impl Iterator<Item = &'z Node>,
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dnssec::{Algorithm, Nsec3, rdata};
+    use crate::keys::{Denial, Role};
+    use crate::signing::sign::tests::{inputs, key, policy};
+    use crate::signing::{Inputs, sign};
+    use crate::zone::zone_from_text;
+
+    const HEAD: &str = "example. 86400 SOA ns1 admin 2018031900 1800 900 604800 86400\n\
+                        example. 86400 NS ns1\nexample. 86400 NS ns2\n";
+
+    fn zone(records: &str) -> Zone {
+        zone_from_text(&"example".parse().unwrap(), &format!("{HEAD}{records}")).unwrap()
+    }
+
+    fn digest(number: u8, hex: &str) -> Vec<u8> {
+        rdata(Rtype::ZONEMD, &format!("2018031900 1 {number} {hex}"))
+    }
+
+    /// RFC 8976 appendices A.1 to A.3, without the record of A.2 that is outside the zone: no zone holds it here.
+    #[test]
+    fn the_examples_of_rfc_8976() {
+        let a1 =
+            "example. 86400 ZONEMD 2018031900 1 1 00\nns1 3600 A 203.0.113.63\nns2 3600 AAAA 2001:db8::63\n";
+        let a2 = format!(
+            "example. 86400 ZONEMD 2018031900 1 1 00\nns1 3600 A 203.0.113.63\nNS2 3600 AAAA 2001:db8::63\n\
+             occluded.sub 7200 TXT \"I'm occluded but must be digested\"\nsub 7200 NS ns1\n\
+             duplicate 300 TXT \"I must be digested just once\"\nduplicate 300 TXT \"I must be digested just once\"\n\
+             UPPERCASE 3600 TXT \"canonicalize uppercase owner names\"\n* 777 PTR dont-forget-about-wildcards\n\
+             mail 3600 MX 20 MAIL1\nmail 3600 MX 10 Mail2.Example.\n{}\
+             non-apex 900 ZONEMD 2018031900 1 1 616c6c6f776564206275742069676e6f7265642e20616c6c6f77656420\
+             6275742069676e6f7265642e20616c6c6f7765\n",
+            ["5:61", "3:62", "4:63", "1:65", "2:64"]
+                .map(|end| format!("sortme 3600 AAAA 2001:db8::{end}\n"))
+                .concat()
+        );
+        let a3 = "ns1 3600 A 203.0.113.63\nns2 86400 TXT \"This example has multiple digests\"\n\
+                  NS2.EXAMPLE. 3600 AAAA 2001:db8::63\n";
+        let first = "62e6cf51b02e54b9b5f967d547ce43136792901f9f88e637493daaf401c92c279dd10f0edb1c56f8080211f8480ee306";
+        let second = "08cfa1115c7b948c4163a901270395ea226a930cd2cbcf2fa9a5e6eb85f37c8a4e114d884e66f176eab121cb02db7d65\
+                      2e0cc4827e7a3204f166b47e5613fd27";
+        let both = format!(
+            "example. 86400 ZONEMD 2018031900 1 1 {first}\nexample. 86400 ZONEMD 2018031900 1 2 {second}\n"
+        );
+        for (records, expected) in [
+            (
+                a1,
+                vec![digest(
+                    1,
+                    "c68090d90a7aed716bc459f9340e3d7c1370d4d24b7e2fc3a1ddc0b9a87153b9a9713b3c9ae5cc27777f98b8e730044c",
+                )],
+            ),
+            (
+                &a2,
+                vec![digest(
+                    1,
+                    "a3b69bad980a3504e1cffcb0fd6397f93848071c93151f552ae2f6b1711d4bd2d8b39808226d7b9db71e34b72077f8fe",
+                )],
+            ),
+            (&format!("{both}{a3}"), vec![digest(1, first), digest(2, second)]),
+        ] {
+            let made = digests_of(&zone(records)).unwrap();
+            assert_eq!(made.iter().collect::<Vec<_>>(), expected);
+        }
+        assert!(digests_of(&zone(a3)).is_none());
+    }
+
+    #[test]
+    fn a_signed_version_has_the_digests_that_are_asked_for() {
+        let empty = |number: u8| {
+            format!("@ 60 ZONEMD 1 1 {number} {}\n", "00".repeat(if number == 1 { 48 } else { 64 }))
+        };
+        let keys = [key(Algorithm::ECDSAP256, Role::Csk)];
+        for (denial, asked, numbers) in [
+            (Denial::Nsec, empty(1), vec![1]),
+            (Denial::Nsec3, empty(1) + &empty(2), vec![1, 2]),
+            (Denial::Nsec3, empty(2), vec![1, 2]),
+            (Denial::Nsec, "@ 60 ZONEMD 1 240 1 000000000000000000000000\n".to_owned(), vec![1]),
+        ] {
+            let policy = policy(denial);
+            let below =
+                zone(&format!("{asked}ns1 60 A 192.0.2.1\na.b 60 TXT x\nc 60 NS d.c\nd.c 60 A 192.0.2.2\n"));
+            let first = sign(inputs(&below, None, &keys, &policy)).unwrap().zone.unwrap();
+            let check = |zone: &Zone| {
+                let apex = zone.apex_node().unwrap();
+                let set = apex.rrset(Rtype::ZONEMD).unwrap();
+                assert_eq!(set.iter().map(|rdata| rdata[5]).collect::<Vec<_>>(), numbers);
+                assert!(set.iter().all(|rdata| rdata[..4] == zone.serial().to_be_bytes()));
+                assert!(apex.signatures(Rtype::ZONEMD).is_some());
+                assert!(set.iter().eq(digests_of(zone).unwrap().iter()));
+                // A digest of nothing else: what stands in the order of hashes is in the order of names.
+                let hashes = zone
+                    .hashes()
+                    .iter()
+                    .filter(|node| node.denial().is_some_and(|set| Nsec3::read(set.first()).is_some()));
+                assert_eq!(hashes.count() > 0, denial == Denial::Nsec3);
+            };
+            check(&first);
+            let inputs = Inputs { below: Some(&below), ..inputs(&below, Some(&first), &keys, &policy) };
+            assert!(sign(inputs).unwrap().zone.is_none());
+            let changed = zone(&format!("{asked}ns1 60 A 192.0.2.9\na.b 60 TXT x\n"));
+            for below in [None, Some(&below)] {
+                let next = sign(Inputs { unsigned: &changed, below, ..inputs }).unwrap().zone.unwrap();
+                check(&next);
+                assert!(
+                    !next.apex_node().unwrap().rrset(Rtype::ZONEMD).unwrap().iter().eq(first
+                        .apex_node()
+                        .unwrap()
+                        .rrset(Rtype::ZONEMD)
+                        .unwrap()
+                        .iter())
+                );
+            }
+        }
+    }
+}
