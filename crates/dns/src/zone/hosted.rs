@@ -248,6 +248,10 @@ impl Hosted {
     /// What would be served of a zone after what is served now. To be called under the zone's lock.
     fn prepare_next(&self, zone: Zone) -> Result<Prepared, SigningError> {
         let present = self.zones.load().get(zone.apex()).filter(|zone| zone.is_available()).cloned();
+        let zone = match self.below(zone.apex()) {
+            Some(below) if zone.is_available() => zone.sharing(&below),
+            _ => zone,
+        };
         self.prepare(zone, present.as_deref())
     }
 

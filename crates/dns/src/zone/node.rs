@@ -123,6 +123,18 @@ impl Node {
         self.rrsets().map(|set| (Rtype(0), set)).chain(self.all_signatures())
     }
 
+    /// It is the same in all that is kept of it, order and case too.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let shown = |(covered, set): (Rtype, &RrSet)| (covered, set.rtype, set.ttl);
+        let same = |left: (Rtype, &RrSet), right: (Rtype, &RrSet)| {
+            shown(left) == shown(right) && left.1.packed() == right.1.packed()
+        };
+        self.marks() == other.marks()
+            && self.owner.as_wire() == other.owner.as_wire()
+            && self.all_sets().count() == other.all_sets().count()
+            && self.all_sets().zip(other.all_sets()).all(|(left, right)| same(left, right))
+    }
+
     /// It has no records.
     pub(crate) fn is_empty(&self) -> bool {
         self.rrsets.is_empty() && self.made.is_none()

@@ -163,16 +163,16 @@ impl Ordered {
     /// These nodes with others in their places.
     pub(crate) fn with(&self, changes: &NodeChanges) -> Self {
         let mut next = Self { chunks: Vec::with_capacity(self.chunks.len() + 1), nodes: 0 };
-        let mut changes = changes.iter().peekable();
+        let mut changes = changes.iter().map(|(key, node)| (&**key, node.as_ref())).peekable();
         let first_keys = self.chunks.iter().skip(1).map(|chunk| Some(chunk.first_key()));
         let ends = first_keys.chain([None]);
         if self.chunks.is_empty() {
-            next.push(changes.filter_map(|(_, node)| node.clone()).collect());
+            next.push(changes.filter_map(|(_, node)| node.cloned()).collect());
             return next;
         }
         for (chunk, end) in self.chunks.iter().zip(ends) {
             let mut here = Vec::new();
-            while let Some(change) = changes.next_if(|(key, _)| end.is_none_or(|end| ***key < *end)) {
+            while let Some(change) = changes.next_if(|(key, _)| end.is_none_or(|end| *key < end)) {
                 here.push(change);
             }
             if here.is_empty() {
@@ -226,6 +226,14 @@ impl Ordered {
         })
     }
 
+    /// Whether two versions have a part in common.
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
+        self.chunks.iter().any(|chunk| {
+            let at = other.chunk_of(chunk.first_key());
+            other.chunks.get(at).is_some_and(|known| Arc::ptr_eq(known, chunk))
+        })
+    }
+
     /// What all nodes together are.
     pub(crate) fn summary(&self) -> Summary {
         let mut all = Summary::default();
@@ -240,16 +248,19 @@ impl Ordered {
     }
 }
 
+/// A key, and what is to stand there.
+type Change<'a> = (&'a [u8], Option<&'a Arc<Node>>);
+
 /// The nodes of a chunk with changes in their places.
-fn merged(chunk: &Chunk, changes: &[(&Box<[u8]>, &Option<Arc<Node>>)]) -> Vec<Arc<Node>> {
+fn merged(chunk: &Chunk, changes: &[Change<'_>]) -> Vec<Arc<Node>> {
     let mut nodes = Vec::with_capacity(chunk.nodes.len() + changes.len());
     let mut old = chunk.nodes.iter().map(|(_, node)| node).peekable();
     for (key, node) in changes {
-        while let Some(before) = old.next_if(|node| node.key() < &***key) {
+        while let Some(before) = old.next_if(|node| node.key() < *key) {
             nodes.push(Arc::clone(before));
         }
-        old.next_if(|node| *node.key() == ***key);
-        nodes.extend(node.iter().cloned());
+        old.next_if(|node| node.key() == *key);
+        nodes.extend(node.cloned());
     }
     nodes.extend(old.cloned());
     nodes

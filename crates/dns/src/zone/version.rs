@@ -102,6 +102,24 @@ impl Zone {
         }
     }
 
+    /// This zone with the nodes of another version where they are the same, so that what both hold takes memory once. One
+    /// that was made of the other shares already.
+    pub(crate) fn sharing(self, other: &Self) -> Self {
+        if self.nodes.shares_with(&other.nodes) {
+            return self;
+        }
+        let share = |mine: &Ordered, others: &Ordered| {
+            let node = |node: &Arc<Node>| {
+                let known = others.get(node.key()).filter(|known| known.is_same(node));
+                Arc::clone(known.unwrap_or(node))
+            };
+            Ordered::of(mine.iter().map(node))
+        };
+        let nodes = share(&self.nodes, &other.nodes);
+        let hashed = Hashed(share(self.hashed.nodes(), other.hashed.nodes()));
+        Self { index: Index::of(&nodes), nodes, hashed, ..self }
+    }
+
     /// This zone as that of a file.
     pub(crate) fn in_file(self, file: &Path) -> Self {
         Self { file: file.to_owned(), ..self }
