@@ -204,6 +204,12 @@ pub struct Recursion {
     /// Bound of the cache in memory.
     #[serde(with = "size")]
     pub cache_bytes: u64,
+    /// Whether the cache is written to a file when the server stops, and read back when it starts: under the same settings
+    /// of `[dns.recursion]`.
+    pub keep_cache: bool,
+    /// That file. Without it `dns-cache` in the state directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_file: Option<PathBuf>,
     /// An answer is forgotten after so long, however long its TTL is.
     #[serde(with = "duration")]
     pub max_ttl: Duration,
@@ -251,6 +257,8 @@ impl Default for Recursion {
             trust_anchors_file: None,
             insecure: Vec::new(),
             cache_bytes: 64 << 20,
+            keep_cache: true,
+            cache_file: None,
             max_ttl: Duration::from_secs(86_400),
             min_ttl: Duration::ZERO,
             max_negative_ttl: Duration::from_secs(3600),

@@ -149,6 +149,7 @@ impl Config {
             &mut dns.query_log_file,
             &mut dns.recursion.root_hints,
             &mut dns.recursion.trust_anchors_file,
+            &mut dns.recursion.cache_file,
             &mut dns.key_dir,
             &mut mta.spool_dir,
             &mut mda.mailbox_dir,
@@ -181,6 +182,11 @@ impl Config {
     /// The directory of the keys that zones are signed with.
     pub fn key_dir(&self) -> PathBuf {
         self.dns.key_dir.clone().unwrap_or_else(|| self.node.state_dir.join("dns-keys"))
+    }
+
+    /// The file that the resolver's cache lies in while the server does not run.
+    pub fn dns_cache_file(&self) -> PathBuf {
+        self.dns.recursion.cache_file.clone().unwrap_or_else(|| self.node.state_dir.join("dns-cache"))
     }
 
     /// The directory of the mailboxes.

@@ -21,6 +21,7 @@ use crate::front::{self, Bound, Clients, Engine, Observer, QueryLog, QuicError, 
 use crate::redirected::{self, RedirectedError};
 use crate::resolve::cache::TtlBounds;
 use crate::resolve::iterate::Rules;
+use crate::resolve::kept::CacheFile;
 use crate::resolve::upstream::Network;
 use crate::resolve::validate::Anchors;
 use crate::resolve::{Delegation, Parts, Resolver, special};
@@ -89,6 +90,7 @@ pub struct Dns {
     pub told: ToldServers,
     /// None when nobody may have recursion.
     pub resolver: Option<Arc<Resolver>>,
+    cache_file: Option<CacheFile>,
     pub(crate) engine: Arc<Engine>,
     /// Bounds the connections of all transports.
     pub(crate) gate: Gate,
@@ -106,6 +108,11 @@ impl Dns {
         let hosted = Hosted::load_signing(sources(config)?, signed.signers()).map_err(DnsError::Zones)?;
         let hosted = Arc::new(hosted);
         let resolver = resolver(&config.recursion, &hosted, clock.clone())?;
+        let cache_file = resolver.as_ref().and_then(|resolver| {
+            let file = cache_file(config)?;
+            file.load(resolver);
+            Some(file)
+        });
         let loops = available_parallelism().map_or(1, usize::from);
         let bound = front::bind_all(&config.listen, loops)?;
 
@@ -149,14 +156,22 @@ impl Dns {
         if let Some(resolver) = &resolver {
             drain.spawn(tidy(Arc::clone(resolver), clock, drain.clone()));
         }
-        Ok(Dns { addresses, hosted, followers, told, resolver, engine, gate })
+        Ok(Dns { addresses, hosted, followers, told, resolver, cache_file, engine, gate })
+    }
+
+    /// Writes the resolver's cache to its file, if it has one, for the next start. Blocks as files do.
+    pub fn save_cache(&self) {
+        if let (Some(file), Some(resolver)) = (&self.cache_file, &self.resolver) {
+            file.save(resolver);
+        }
     }
 }
 
 /// Runs the role until it is told to stop.
 pub async fn run(node: Node) -> Result<(), DnsError> {
     let key_dir = Some(node.config.key_dir());
-    let config = postroad_config::Dns { key_dir, ..node.config.dns.clone() };
+    let mut config = postroad_config::Dns { key_dir, ..node.config.dns.clone() };
+    config.recursion.cache_file = config.recursion.keep_cache.then(|| node.config.dns_cache_file());
     let dns = Dns::start(&config, node.clock.clone(), &node.drain)?;
     for address in &dns.addresses {
         node.note_bound("DNS", *address);
@@ -185,6 +200,7 @@ pub async fn run(node: Node) -> Result<(), DnsError> {
     node.serve_admin()?;
     health.set_serving(true).await;
     node.drain.finish().await;
+    dns.save_cache();
     Ok(())
 }
 
@@ -271,6 +287,18 @@ fn resolver(
         upstream: Arc::new(network),
         clock,
     }))))
+}
+
+/// The cache's file. What a setting forbids, or an anchor says, holds for what is in it too: so it counts under the same
+/// settings only, with the same zones of our own.
+fn cache_file(config: &postroad_config::Dns) -> Option<CacheFile> {
+    let path = config.recursion.cache_file.clone()?;
+    let settings = toml::to_string(&config.recursion).ok()?;
+    let files = [&config.recursion.root_hints, &config.recursion.trust_anchors_file];
+    let files: Vec<Vec<u8>> =
+        files.into_iter().flatten().map(|file| std::fs::read(file).unwrap_or_default()).collect();
+    let zones = config.zones.iter().map(|zone| zone.origin.as_bytes());
+    Some(CacheFile::new(path, files.iter().map(Vec::as_slice).chain(zones).chain([settings.as_bytes()])))
 }
 
 fn private_names(config: &postroad_config::Recursion) -> Result<Vec<Name>, DnsError> {

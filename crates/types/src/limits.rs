@@ -290,6 +290,8 @@ pub const DNS_SIGNING_RETRY_SECONDS: u64 = 60;
 pub const DNS_PARENT_SECONDS_MAX: u64 = 10;
 /// Records kept of one record set that another server sends.
 pub const DNS_RRSET_RECORDS_MAX: usize = 1000;
+/// Octets of one entry of a resolver's cache, with its signatures and proofs, that is kept over a restart.
+pub const DNS_SAVED_ENTRY_OCTETS_MAX: usize = 256 * 1024;
 
 /// The longest that policy may make a client wait on purpose, or for its look-ups, in seconds.
 pub const POLICY_DELAY_SECONDS_MAX: u64 = 60;

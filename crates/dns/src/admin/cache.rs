@@ -104,7 +104,7 @@ fn entry((name, hit): (Name, Hit)) -> CacheEntry {
         Entry::Trust(Trust::NoCut) => {
             (Rtype::DS.to_string(), vec!["no zone begins here".to_owned()], "trust")
         }
-        Entry::Failure(rtype, _, failure) => (rtype.to_string(), vec![failure.to_string()], "failure"),
+        Entry::Failure(rtype, failures) => (rtype.to_string(), vec![failures.last.to_string()], "failure"),
     };
     CacheEntry {
         name: without_dot(&name),

@@ -402,13 +402,13 @@ impl Iteration {
             Reply::NoData(aliases, soa) => {
                 let name = aliases.last().map_or_else(|| Some(goal.name.clone()), alias_target)?;
                 take(goal, aliases);
-                let entry = Entry::NoData(goal.rtype, soa.clone());
+                let entry = Entry::NoData(goal.rtype, soa.clone().map(Arc::new));
                 Some(negative(rcode::NOERROR, &name, entry, (soa, missing), context, kept))
             }
             Reply::NxDomain(aliases, soa) => {
                 let name = aliases.last().map_or_else(|| Some(goal.name.clone()), alias_target)?;
                 take(goal, aliases);
-                let entry = Entry::NxDomain(soa.clone());
+                let entry = Entry::NxDomain(soa.clone().map(Arc::new));
                 Some(negative(rcode::NXDOMAIN, &name, entry, (soa, missing), context, kept))
             }
             Reply::Referral(delegation) => {
@@ -443,7 +443,7 @@ impl Iteration {
             }
             Entry::NoData(_, soa) => Some(Finish::Negative(rcode::NOERROR, held_soa(soa, &hit))),
             Entry::NxDomain(soa) => Some(Finish::Negative(rcode::NXDOMAIN, held_soa(soa, &hit))),
-            Entry::Failure(_, _, failure) => Some(Finish::Failed(failure.clone())),
+            Entry::Failure(_, failures) => Some(Finish::Failed(failures.last.clone())),
             Entry::Delegation(_) | Entry::Trust(_) => None,
         }
     }
@@ -498,8 +498,8 @@ fn alias_target((_, rrset): &Owned) -> Option<Name> {
     Name::from_wire(rrset.first()).ok()
 }
 
-fn held_soa(soa: &Option<Owned>, hit: &Hit) -> Option<Held> {
-    soa.clone().map(|soa| Held::cached(soa, hit))
+fn held_soa(soa: &Option<Arc<Owned>>, hit: &Hit) -> Option<Held> {
+    soa.as_deref().map(|soa| Held::cached(soa.clone(), hit))
 }
 
 fn negative(

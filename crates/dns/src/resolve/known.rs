@@ -20,7 +20,8 @@ pub(super) enum Known {
 
 /// What our own zones or the cache know about a goal.
 pub(super) fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Option<(Source, Known)> {
-    if let Some(reply) = local::look_up(context.zones, &goal.name, goal.rtype) {
+    let key = goal.name.key();
+    if let Some(reply) = local::look_up(context.zones, &goal.name, &key, goal.rtype) {
         return match reply {
             // A deeper delegation may be known.
             Reply::Referral(_) if fresh == Freshness::Known => {
@@ -29,7 +30,7 @@ pub(super) fn known(goal: &Goal, fresh: Freshness, context: Context<'_>) -> Opti
             reply => Some((Source::Zone, Known::Reply(reply))),
         };
     }
-    if let Some(reply) = local::look_up(context.special, &goal.name, goal.rtype) {
+    if let Some(reply) = local::look_up(context.special, &goal.name, &key, goal.rtype) {
         return Some((Source::Zone, Known::Reply(reply)));
     }
     if fresh == Freshness::Known { cached(goal, context) } else { None }

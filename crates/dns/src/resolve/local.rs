@@ -5,16 +5,15 @@ use std::sync::Arc;
 use super::Delegation;
 use super::delegation::address;
 use super::reply::{Owned, Reply};
-use crate::wire::{Name, RrSet, RrSetBuilder, Rtype};
+use crate::wire::{KeyBuf, Name, RrSet, RrSetBuilder, Rtype};
 use crate::zone::{Lookup, Node, Zone, Zones};
 
-/// The zones' answer; `None` when none of them holds the name.
-pub fn look_up(zones: &Zones, name: &Name, rtype: Rtype) -> Option<Reply> {
-    let key = name.key();
+/// The zones' answer for a name, whose `key` it is; `None` when none of them holds the name.
+pub fn look_up(zones: &Zones, name: &Name, key: &KeyBuf, rtype: Rtype) -> Option<Reply> {
     // A zone of ours that is not available may be had from others.
-    let zone = zones.find(&key, rtype).filter(|zone| zone.is_available())?;
+    let zone = zones.find(key, rtype).filter(|zone| zone.is_available())?;
     let one = |owner: &Name, rrset: &RrSet| vec![(owner.clone(), Arc::new(rrset.clone()))];
-    Some(match zone.lookup(&key, rtype) {
+    Some(match zone.lookup(key, rtype) {
         Lookup::Delegated(cut) => Reply::Referral(delegation(zone, cut)),
         Lookup::Missing => Reply::NxDomain(Vec::new(), soa(zone)),
         Lookup::Dname(node) => {

@@ -10,8 +10,10 @@ mod delegation;
 pub mod evidence;
 mod goal;
 pub mod iterate;
+pub mod kept;
 mod known;
 mod local;
+mod meters;
 mod minimise;
 mod rename;
 mod reply;
@@ -33,11 +35,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 pub use delegation::{Delegation, NameServer};
-use metrics::{counter, gauge, histogram};
 use postroad_service::Clock;
 use postroad_types::limits::DNS_ALIAS_STEPS_MAX;
 pub use steps::{Answer, Explained, Held, Source, Step};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, watch, watch::error::RecvError};
 use tokio::time::{error::Elapsed, timeout};
 use tracing::{Instrument, debug};
 
@@ -48,6 +49,7 @@ use blocked::{BlockListError, Blocked};
 use cache::{Cache, Entry, TtlBounds};
 use evidence::Proven;
 use iterate::{Action, Checking, Context, Freshness, Iteration, Rules};
+use meters::Meters;
 use minimise::Uncut;
 use security::{Failure, Security};
 use servers::Servers;
@@ -107,6 +109,7 @@ pub struct Resolver {
     flights: Mutex<HashMap<Question, Flight>>,
     permits: Arc<Semaphore>,
     concurrency_max: usize,
+    meters: Meters,
 }
 
 impl Resolver {
@@ -128,6 +131,7 @@ impl Resolver {
             flights: Mutex::default(),
             permits: Arc::new(Semaphore::new(parts.concurrency_max)),
             concurrency_max: parts.concurrency_max,
+            meters: Meters::default(),
         }
     }
 
@@ -186,10 +190,10 @@ impl Resolver {
                     }
                 }
                 Entry::NoData(_, soa) => {
-                    break Answer::negative(rcode::NOERROR, records, soa.as_ref().map(held));
+                    break Answer::negative(rcode::NOERROR, records, soa.as_deref().map(held));
                 }
                 Entry::NxDomain(soa) => {
-                    break Answer::negative(rcode::NXDOMAIN, records, soa.as_ref().map(held));
+                    break Answer::negative(rcode::NXDOMAIN, records, soa.as_deref().map(held));
                 }
                 Entry::Delegation(_) | Entry::Trust(_) | Entry::Failure(..) => return None,
             }
@@ -201,23 +205,27 @@ impl Resolver {
     pub async fn resolve(self: &Arc<Self>, name: &Name, rtype: Rtype, refresh: bool) -> Arc<Explained> {
         let started = Instant::now();
         if let Some(answer) = self.cached(name, rtype).filter(|_| !refresh || rtype == Rtype::ANY) {
-            counter!("postroad_dns_cache_hits_total").increment(1);
+            self.meters.hits.increment(1);
             return Arc::new(self.explain_cached(name, rtype, answer, started));
         }
-        counter!("postroad_dns_cache_misses_total").increment(1);
+        self.meters.misses.increment(1);
         let freshness = if refresh { Freshness::FromTheRoot } else { Freshness::Known };
-        let older = if refresh { None } else { self.gathered(name, rtype, self.clock.monotonic(), true) };
+        // What is over is looked for only when it may be needed.
+        let older = || {
+            let now = self.clock.monotonic();
+            if refresh { None } else { self.gathered(name, rtype, now, true) }
+        };
         let explained = match self.flight(name, rtype, freshness, true) {
-            Some(flight) => self.landed(flight, older.is_some(), started).await,
+            Some(flight) => self.landed(flight, || older().is_some(), started).await,
             None => {
-                counter!("postroad_dns_overload_total").increment(1);
+                self.meters.overload.increment(1);
                 Arc::new(explain_failed("too many questions are being worked on", started))
             }
         };
         let silence = explained.answer.failure.as_ref().is_some_and(|failure| !failure.is_bogus());
-        match older.filter(|_| silence) {
+        match silence.then(older).flatten() {
             Some(answer) => {
-                counter!("postroad_dns_stale_answers_total").increment(1);
+                self.meters.stale.increment(1);
                 let mut steps = explained.steps.clone();
                 steps.push(from_cache(name, rtype, "an older answer, as there is no newer one".to_owned()));
                 Arc::new(Explained { answer, steps, took: started.elapsed() })
@@ -240,27 +248,36 @@ impl Resolver {
         }
         match self.flight(name, rtype, Freshness::NewAnswer, false) {
             Some(flight) => {
-                let found = self.landed(flight, false, started).await;
+                let found = self.landed(flight, || false, started).await;
                 let steps = checked.steps.iter().chain(&found.steps).cloned().collect();
                 Arc::new(Explained { answer: found.answer.clone(), steps, took: started.elapsed() })
             }
             None => {
-                counter!("postroad_dns_overload_total").increment(1);
+                self.meters.overload.increment(1);
                 Arc::new(explain_failed("too many questions are being worked on", started))
             }
         }
     }
 
-    /// What a resolution ends with, or that it takes too long for somebody who can have an older answer.
-    async fn landed(&self, mut flight: Flight, has_older: bool, started: Instant) -> Arc<Explained> {
-        let landing = flight.wait_for(Option::is_some);
+    /// What a resolution ends with, or that it takes too long for somebody who `has_older` answer.
+    async fn landed(
+        &self,
+        mut flight: Flight,
+        has_older: impl Fn() -> bool,
+        started: Instant,
+    ) -> Arc<Explained> {
+        let outcome = |landed: Result<watch::Ref<'_, Option<Arc<Explained>>>, RecvError>| {
+            let explained = landed.ok().and_then(|explained| explained.clone());
+            explained.unwrap_or_else(|| Arc::new(explain_failed("the resolution was broken off", started)))
+        };
         // Who waits longer than this has mostly given up (RFC 8767 section 5); the work goes on.
-        let landed = if has_older { timeout(STALE_AFTER, landing).await } else { Ok(landing.await) };
-        match landed.map(|landed| landed.map(|explained| explained.clone())) {
-            Ok(Ok(Some(explained))) => explained,
-            Ok(_) => Arc::new(explain_failed("the resolution was broken off", started)),
-            Err(_) => Arc::new(explain_failed("no answer yet", started)),
+        if let Ok(landed) = timeout(STALE_AFTER, flight.wait_for(Option::is_some)).await {
+            return outcome(landed);
         }
+        if has_older() {
+            return Arc::new(explain_failed("no answer yet", started));
+        }
+        outcome(flight.wait_for(Option::is_some).await)
     }
 
     /// The resolution that is under way for a question, or a new one. `None`: too many are.
@@ -302,7 +319,7 @@ impl Resolver {
         if self.permits.available_permits() > self.concurrency_max / 2
             && self.flight(name, rtype, Freshness::NewAnswer, true).is_some()
         {
-            counter!("postroad_dns_prefetches_total").increment(1);
+            self.meters.prefetches.increment(1);
         }
     }
 
@@ -329,11 +346,9 @@ impl Resolver {
             let now = self.clock.monotonic();
             self.cache.put_failure(&name, rtype, failure.clone(), FAILURE_FIRST, FAILURE_MOST, now);
         }
-        if checked && !self.anchors.is_empty() {
-            counter!("postroad_dns_validations_total", "result" => answer.security.word()).increment(1);
-        }
         let took = started.elapsed();
-        histogram!("postroad_dns_resolution_seconds").record(took);
+        let validated = checked && !self.anchors.is_empty();
+        self.meters.resolved(took, validated.then_some(answer.security));
         Explained { answer, steps: iteration.into_steps(), took }
     }
 
@@ -346,10 +361,7 @@ impl Resolver {
             };
             let asked = Instant::now();
             let outcome = self.upstream.ask(&ask).await;
-            let result = if outcome.is_ok() { "answered" } else { "failed" };
-            let transport = if ask.tcp { "tcp" } else { "udp" };
-            counter!("postroad_dns_upstream_queries_total", "transport" => transport, "result" => result)
-                .increment(1);
+            self.meters.asked(ask.tcp, outcome.is_ok());
             if let Some(answer) = iteration.answered(outcome, asked.elapsed(), self.context(&zones)) {
                 return answer;
             }
@@ -420,8 +432,7 @@ impl Resolver {
     /// Drops what is over and tells the metrics how full the cache is. To be called now and then.
     pub fn tidy(&self) {
         self.cache.forget_expired(self.clock.monotonic());
-        gauge!("postroad_dns_cache_octets").set(self.cache.octets() as f64);
-        gauge!("postroad_dns_cache_names").set(self.cache.names() as f64);
+        self.meters.cache(self.cache.octets(), self.cache.names());
     }
 }
 

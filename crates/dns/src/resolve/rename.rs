@@ -36,20 +36,17 @@ impl Renamed {
 
 /// The DNAME above `name` that the cache holds; with `stale` also one whose time is over (RFC 8767).
 pub fn renamed(cache: &Cache, name: &Name, now: Duration, stale: bool) -> Option<Renamed> {
-    let mut above = name.parent();
-    while let Some(owner) = above.filter(|owner| !owner.is_root()) {
-        let hit = cache.answer(&owner, Rtype::DNAME, now);
-        let hit = if stale { hit.or_else(|| cache.stale(&owner, Rtype::DNAME, now)) } else { hit };
-        if let Some(dname) = hit
+    // The root cannot be renamed: its own label ends the ancestry.
+    for wire in name.ancestry().skip(1).filter(|wire| wire.len() > 1) {
+        if let Some(dname) = cache.dname(wire, now, stale)
             && let Entry::Positive(rrset) = &dname.entry
-            && rrset.rtype == Rtype::DNAME
         {
+            let owner = Name::from_wire(wire).ok()?;
             let target = name.replace_suffix(&owner, &Name::from_wire(rrset.first()).ok()?)?.ok()?;
             let mut alias = RrSetBuilder::new(Rtype::CNAME, rrset.ttl);
             alias.push(target.as_wire());
             return Some(Renamed { owner, alias: Arc::new(alias.build()?), target, dname });
         }
-        above = owner.parent();
     }
     None
 }

@@ -75,7 +75,10 @@ mod tests {
     #[test]
     fn what_they_say() {
         let (internet, own_root) = (zones(true), zones(false));
-        let ask = |zones, name: &str, rtype| local::look_up(zones, &name.parse().unwrap(), rtype);
+        let ask = |zones, name: &str, rtype| {
+            let name: Name = name.parse().unwrap();
+            local::look_up(zones, &name, &name.key(), rtype)
+        };
         for name in ["localhost", "any.localhost"] {
             assert!(matches!(ask(&own_root, name, Rtype::AAAA), Some(Reply::Answer(_))), "{name}");
             assert!(matches!(ask(&internet, name, Rtype::MX), Some(Reply::NoData(..))), "{name}");

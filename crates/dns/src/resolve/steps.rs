@@ -181,7 +181,7 @@ pub(super) fn describe_hit(hit: &Hit) -> String {
         Entry::NoData(..) => "no such records".to_owned(),
         Entry::NxDomain(_) => "NXDOMAIN".to_owned(),
         Entry::Delegation(delegation) => format!("referral to {}", delegation.zone),
-        Entry::Failure(_, _, failure) => format!("failed a moment ago: {failure}"),
+        Entry::Failure(_, failures) => format!("failed a moment ago: {}", failures.last),
         Entry::Trust(_) => "chain of trust".to_owned(),
     };
     match hit.security {

@@ -5,6 +5,7 @@
 //! not match is not an answer; after a number of such datagrams the question is asked again over TCP. Id, port and
 //! case come from the thread's cryptographic generator.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -67,6 +68,11 @@ const PORT_TRIES: usize = 8;
 /// Room for a UDP answer: more than we say we take, for servers that do not listen.
 const UDP_BUFFER_OCTETS: usize = 4096;
 
+thread_local! {
+    /// Where answers over UDP are received: one for each thread, as there may be thousands of questions.
+    static BUFFER: RefCell<Box<[u8; UDP_BUFFER_OCTETS]>> = RefCell::new(Box::new([0; UDP_BUFFER_OCTETS]));
+}
+
 impl Network {
     pub fn new(sources: Vec<IpAddr>) -> Self {
         Self { sources }
@@ -80,15 +86,16 @@ impl Network {
     }
 
     fn source(&self, server: SocketAddr) -> IpAddr {
-        let of_family: Vec<IpAddr> =
-            self.sources.iter().copied().filter(|source| source.is_ipv4() == server.is_ipv4()).collect();
+        let of_family = || self.sources.iter().filter(|source| source.is_ipv4() == server.is_ipv4());
         let unspecified = if server.is_ipv4() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         } else {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         };
-        let chosen = rand::random_range(0..of_family.len().max(1));
-        of_family.get(chosen).copied().unwrap_or(unspecified)
+        match of_family().count() {
+            0 => unspecified,
+            count => of_family().nth(rand::random_range(0..count)).copied().unwrap_or(unspecified),
+        }
     }
 
     async fn socket(&self, server: SocketAddr) -> io::Result<UdpSocket> {
@@ -116,14 +123,20 @@ impl Network {
     async fn udp(&self, ask: &Ask, query: &Sent) -> Result<Message, AskError> {
         let socket = self.socket(ask.server).await.map_err(unreachable)?;
         socket.send(&query.octets).await.map_err(unreachable)?;
-        let mut buffer = [0; UDP_BUFFER_OCTETS];
-        for _ in 0..DNS_STRAY_ANSWERS_MAX {
-            let octets = socket.recv(&mut buffer).await.map_err(unreachable)?;
-            match query.check(buffer.get(..octets).unwrap_or_default()) {
-                Ok(message) => return Ok(message),
-                Err(Mismatch::Stranger) => {}
-                Err(Mismatch::OtherCase) => return Err(AskError::Suspicious),
-                Err(Mismatch::Malformed) => return Err(AskError::Malformed),
+        let mut left = DNS_STRAY_ANSWERS_MAX;
+        while left > 0 {
+            socket.readable().await.map_err(unreachable)?;
+            let received: io::Result<_> = BUFFER.with_borrow_mut(|buffer| {
+                let octets = socket.try_recv(&mut buffer[..])?;
+                Ok(query.check(buffer.get(..octets).unwrap_or_default()))
+            });
+            match received {
+                Ok(Ok(message)) => return Ok(message),
+                Ok(Err(Mismatch::Stranger)) => left -= 1,
+                Ok(Err(Mismatch::OtherCase)) => return Err(AskError::Suspicious),
+                Ok(Err(Mismatch::Malformed)) => return Err(AskError::Malformed),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(unreachable(error)),
             }
         }
         Err(AskError::Suspicious)

@@ -6,6 +6,7 @@
 //! (`resolve::upstream`) and everything that is not on that path. No sockets, no clock.
 
 mod fields;
+mod key;
 mod loc;
 mod name;
 pub mod options;
@@ -24,7 +25,9 @@ mod writer;
 
 pub(crate) use fields::take_field;
 pub use fields::{Field, fields, validate_rdata};
-pub use name::{KeyBuf, Name, NameError};
+pub use key::KeyBuf;
+pub(crate) use name::hash_wire;
+pub use name::{Name, NameError};
 pub(crate) use parts::{algorithm_name, type_map, types_of};
 pub use query::{
     Edns, OPCODE_NOTIFY, OPCODE_QUERY, OPCODE_UPDATE, Question, Request, RequestError, lifetime, pad_query,

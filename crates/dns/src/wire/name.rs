@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use postroad_types::limits::{DNS_LABEL_OCTETS_MAX, DNS_NAME_OCTETS_MAX};
 
+use super::KeyBuf;
+
 /// A fully qualified domain name. Always holds a valid wire form: labels of 1 to 63 octets, the root's
 /// zero octet at the end, 255 octets in all at most.
 #[derive(Clone)]
@@ -145,6 +147,14 @@ impl Name {
         self.0.starts_with(&[1, b'*'])
     }
 
+    /// The wire forms of the name itself and of all names above it, down to the root's.
+    pub fn ancestry(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::successors(Some(self.as_wire()), |wire| {
+            let above = wire.get(1 + usize::from(*wire.first()?)..)?;
+            (!above.is_empty()).then_some(above)
+        })
+    }
+
     /// The name without its leftmost label; `None` for the root.
     pub fn parent(&self) -> Option<Name> {
         let first = usize::from(*self.0.first()?);
@@ -277,10 +287,34 @@ impl Eq for Name {}
 
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for octet in &self.0 {
-            state.write_u8(octet.to_ascii_lowercase());
-        }
+        hash_wire(&self.0, state);
     }
+}
+
+/// Hashes a name's wire form as the name is hashed: without the case of letters.
+pub fn hash_wire<H: Hasher>(wire: &[u8], state: &mut H) {
+    let (words, rest) = wire.as_chunks::<8>();
+    for word in words {
+        state.write_u64(lower_case(u64::from_le_bytes(*word)));
+    }
+    // Zeros after the end make no two names equal: a name ends at its first empty label.
+    let mut last = [0; 8];
+    for (place, octet) in last.iter_mut().zip(rest) {
+        *place = *octet;
+    }
+    state.write_u64(lower_case(u64::from_le_bytes(last)));
+}
+
+/// Eight octets with the letters among them in lower case; no other octet changes, so that nobody can choose names that
+/// differ and hash alike.
+fn lower_case(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let low = word & !HIGH;
+    let from_a = low + (0x80 - u64::from(b'A')) * EACH;
+    let past_z = low + (0x7f - u64::from(b'Z')) * EACH;
+    let letters = (from_a ^ past_z) & !word & HIGH;
+    word | letters >> 2
 }
 
 impl Ord for Name {
@@ -330,84 +364,6 @@ impl FromStr for Name {
     }
 }
 
-/// Longest key: every octet of a name escaped.
-const KEY_OCTETS_MAX: usize = 2 * DNS_NAME_OCTETS_MAX;
-
-/// A name as a key whose octet order is the canonical order of names (RFC 4034 section 6.1).
-///
-/// Labels stand from the right to the left, in lower case, each closed by an octet 0; inside a label the octet 0
-/// is written 1 1 and the octet 1 as 1 2. So the key of an ancestor is a prefix of the keys of all names below it,
-/// a domain and everything below it is one contiguous range, and the last 0 within the common prefix of two keys
-/// marks their closest common ancestor.
-#[derive(Clone)]
-pub struct KeyBuf {
-    octets: [u8; KEY_OCTETS_MAX],
-    length: usize,
-}
-
-impl KeyBuf {
-    /// Makes the key of a valid name in wire form.
-    pub fn from_wire(wire: &[u8]) -> Self {
-        let mut starts = [0u8; DNS_NAME_OCTETS_MAX / 2 + 1];
-        let mut labels = 0;
-        let mut at = 0usize;
-        while let Some(&length) = wire.get(at) {
-            if length == 0 || labels == starts.len() {
-                break;
-            }
-            starts[labels] = at as u8;
-            labels += 1;
-            at += 1 + usize::from(length);
-        }
-        let mut key = Self { octets: [0; KEY_OCTETS_MAX], length: 0 };
-        for &start in starts[..labels].iter().rev() {
-            let start = usize::from(start);
-            let length = wire.get(start).copied().map_or(0, usize::from);
-            for &octet in wire.get(start + 1..start + 1 + length).unwrap_or_default() {
-                match octet {
-                    0 | 1 => {
-                        key.push(1);
-                        key.push(octet + 1);
-                    }
-                    octet => key.push(octet.to_ascii_lowercase()),
-                }
-            }
-            key.push(0);
-        }
-        key
-    }
-
-    fn push(&mut self, octet: u8) {
-        if let Some(place) = self.octets.get_mut(self.length) {
-            *place = octet;
-            self.length += 1;
-        }
-    }
-
-    /// The key of the wildcard right below this name.
-    pub fn wildcard_child(mut self) -> Self {
-        self.push(b'*');
-        self.push(0);
-        self
-    }
-
-    /// The key cut to its first `length` octets.
-    pub fn truncated(mut self, length: usize) -> Self {
-        self.length = self.length.min(length);
-        self
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        self.octets.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for KeyBuf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyBuf({})", self.as_bytes().escape_ascii())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,13 +390,6 @@ mod tests {
         }
         assert!(name("\\000.z.example.") < name("\\001.z.example."));
         assert!(name("z.example.") < name("\\000.z.example."));
-    }
-
-    #[test]
-    fn a_key_is_a_prefix_of_the_keys_below_it_only() {
-        let parent = name("b.example").key();
-        assert!(name("a.b.example").key().as_bytes().starts_with(parent.as_bytes()));
-        assert!(!name("bb.example").key().as_bytes().starts_with(parent.as_bytes()));
     }
 
     #[test]
@@ -490,5 +439,33 @@ mod tests {
         let long: Name = format!("{0}.{0}.{0}.old.example", "a".repeat(63)).parse().unwrap();
         let longer: Name = format!("{}.test", "b".repeat(63)).parse().unwrap();
         assert_eq!(long.replace_suffix(&from, &longer), Some(Err(NameError::TooLong)));
+    }
+
+    #[test]
+    fn equal_names_hash_alike_and_others_do_not() {
+        let hash = |name: &Name| {
+            std::hash::BuildHasher::hash_one(
+                &std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default(),
+                name,
+            )
+        };
+        for length in 1..40 {
+            let text = format!("{}.zone.test", "aZ".repeat(length).split_at(length).0);
+            assert_eq!(hash(&name(&text)), hash(&name(&text.to_uppercase())), "{text}");
+        }
+        for (one, other) in
+            [("\\064", "\\096"), ("\\091", "{"), ("0", "\\016"), ("\\193", "\\225"), ("a", "a\\000")]
+        {
+            assert_ne!(hash(&name(one)), hash(&name(other)), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_ancestry_leads_up_to_the_root() {
+        let name = name("a.bc.test");
+        let names: Vec<String> =
+            name.ancestry().map(|wire| Name::from_wire(wire).unwrap().to_string()).collect();
+        assert_eq!(names, ["a.bc.test.", "bc.test.", "test.", "."]);
+        assert_eq!(Name::root().ancestry().count(), 1);
     }
 }

@@ -3,6 +3,7 @@
 mod advisories;
 mod kept;
 mod lying;
+mod saved;
 mod sign;
 mod validated;
 
