@@ -5,7 +5,8 @@
 //! cargo run --release -p postroad-dns --example million -- /tmp/million unsigned|nsec|nsec3 [names]
 //! ```
 //!
-//! The folder keeps the zone, the keys and the signed version, so that the second run shows a restart. Each name has an
+//! The folder keeps the zone, the keys and the signed version: the first run signs from nothing, the second shows a restart and
+//! what is due a week later. Each name has an
 //! address, every fourth an IPv6 address besides, and every tenth a mail host. On Linux.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::expect_used)]
 
@@ -67,10 +68,11 @@ fn run(folder: &Path, file: &Path, denial: Option<Denial>) {
     let clock = FakeClock::new(SystemTime::now());
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
     let source = ZoneSource { origin: origin.clone(), file: Some(file.to_owned()), secondary: false };
+    let keys = |denial: Denial| folder.join(if denial == Denial::Nsec { "nsec" } else { "nsec3" });
+    let is_restart = denial.is_some_and(|denial| keys(denial).exists());
     let signers = denial.map(|denial| {
         let policy = Policy { denial, ..Policy::default() };
-        let keys = folder.join(if denial == Denial::Nsec { "nsec" } else { "nsec3" });
-        let settings = Settings { zone: origin.clone(), policy, folder: keys };
+        let settings = Settings { zone: origin.clone(), policy, folder: keys(denial) };
         Arc::new(Signer::open(settings, Arc::clone(&shared)).unwrap())
     });
     let hosted =
@@ -89,6 +91,9 @@ fn run(folder: &Path, file: &Path, denial: Option<Denial>) {
     shown("third update", || commit(format!("x.y.new-{salt} 60 TXT three")));
     if denial.is_some() {
         shown("nothing due", || hosted.sign_anew(&origin).unwrap());
+    }
+    // Only now: a server that starts again has signatures that are yet to come, as the clock goes back.
+    if is_restart {
         clock.advance(8 * DAY + DAY / 48);
         shown("first signatures due", || hosted.sign_anew(&origin).unwrap());
         clock.advance(DAY / 24);
