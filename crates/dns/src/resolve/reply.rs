@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{DNSClass, Record};
+use hickory_proto::rr::{DNSClass, Name as HickoryName, Record};
 use postroad_types::limits::{DNS_ALIAS_STEPS_MAX, DNS_RRSET_RECORDS_MAX, DNS_TTL_S_MAX};
 
 use super::Delegation;
@@ -143,7 +143,7 @@ fn rrset(records: &[Record], owner: &Name, rtype: Rtype) -> Option<Arc<RrSet>> {
     for record in records {
         let matches = Rtype::from(record.record_type()) == rtype
             && record.dns_class == DNSClass::IN
-            && Name::from_hickory(&record.name).is_ok_and(|name| name == *owner);
+            && is(&record.name, owner);
         if !matches {
             continue;
         }
@@ -160,6 +160,17 @@ fn rrset(records: &[Record], owner: &Name, rtype: Rtype) -> Option<Arc<RrSet>> {
         set.push(&wire);
     }
     set?.build().map(Arc::new)
+}
+
+/// Whether two names are the same.
+fn is(name: &HickoryName, other: &Name) -> bool {
+    let (mut left, mut right) = (name.iter(), other.labels());
+    std::iter::from_fn(|| match (left.next(), right.next()) {
+        (None, None) => None,
+        (Some(left), Some(right)) => Some(left.eq_ignore_ascii_case(right)),
+        _ => Some(false),
+    })
+    .all(|same| same)
 }
 
 /// The SOA in authority: of a zone at or below the one that was asked, and at or above the name.
@@ -213,7 +224,7 @@ mod tests {
     use std::str::FromStr;
 
     use hickory_proto::op::{MessageType, OpCode};
-    use hickory_proto::rr::{Name as HickoryName, RData, RecordType};
+    use hickory_proto::rr::{RData, RecordType};
 
     use super::*;
 

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Message, ResponseCode};
 use postroad_types::limits::{DNS_STRAY_ANSWERS_MAX, DNS_UDP_OCTETS_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UdpSocket};
@@ -170,7 +170,7 @@ fn unreachable(error: io::Error) -> AskError {
 #[async_trait]
 impl Upstream for Network {
     async fn ask(&self, ask: &Ask) -> Result<Message, AskError> {
-        let query = Sent::new(ask).ok_or(AskError::Malformed)?;
+        let query = Sent::new(ask);
         let deadline = Instant::now() + ask.timeout;
         let answer = if ask.tcp {
             timeout_at(deadline, self.tcp(ask, &query)).await
@@ -201,21 +201,30 @@ enum Mismatch {
 
 /// Octets of a message header.
 const HEADER: usize = 12;
+/// Octets of an OPT record without options (RFC 6891 section 6.1.2).
+const OPT_OCTETS: usize = 11;
 
 impl Sent {
-    fn new(ask: &Ask) -> Option<Self> {
-        let mut name = ask.name.to_hickory();
-        name.randomize_label_case();
-        let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = ask.recursion;
-        message.add_query(Query::query(name, ask.rtype.into()));
+    fn new(ask: &Ask) -> Self {
+        let plain = ask.name.to_lowercase();
+        let name = plain.as_wire();
+        let mut octets = Vec::with_capacity(HEADER + name.len() + 4 + OPT_OCTETS);
+        octets.extend_from_slice(&rand::random::<[u8; 2]>());
+        octets.extend_from_slice(&[u8::from(ask.recursion), 0, 0, 1, 0, 0, 0, 0, 0, u8::from(ask.edns)]);
+        // The octets that give lengths are no letters.
+        let mut coins: u64 = 0;
+        octets.extend(name.iter().enumerate().map(|(index, octet)| {
+            coins = if index % 64 == 0 { rand::random() } else { coins >> 1 };
+            if coins & 1 == 1 { octet.to_ascii_uppercase() } else { *octet }
+        }));
+        octets.extend_from_slice(&ask.rtype.0.to_be_bytes());
+        octets.extend_from_slice(&[0, 1]);
         if ask.edns {
-            let mut edns = Edns::new();
-            edns.set_max_payload(DNS_UDP_OCTETS_MAX);
-            edns.set_dnssec_ok(ask.dnssec);
-            message.set_edns(edns);
+            let [high, low] = DNS_UDP_OCTETS_MAX.to_be_bytes();
+            let flags = if ask.dnssec { 0x80 } else { 0 };
+            octets.extend_from_slice(&[0, 0, Rtype::OPT.0 as u8, high, low, 0, 0, flags, 0, 0, 0]);
         }
-        Some(Self { octets: message.to_vec().ok()?, plain: ask.name.to_lowercase() })
+        Self { octets, plain }
     }
 
     /// The question section: name, type, class.
@@ -267,6 +276,8 @@ impl Sent {
 mod tests {
     use std::collections::HashSet;
 
+    use hickory_proto::op::MessageType;
+
     use super::*;
 
     fn ask() -> Ask {
@@ -288,18 +299,25 @@ mod tests {
 
     #[test]
     fn ids_and_letters_differ_from_question_to_question() {
-        let sent: Vec<Sent> = (0..32).map(|_| Sent::new(&ask()).unwrap()).collect();
+        let sent: Vec<Sent> = (0..32).map(|_| Sent::new(&ask())).collect();
         let ids: HashSet<&[u8]> = sent.iter().map(|sent| &sent.octets[..2]).collect();
         let names: HashSet<&[u8]> = sent.iter().map(Sent::question).collect();
         assert!(ids.len() > 28 && names.len() > 28, "{} {}", ids.len(), names.len());
         let message = Message::from_vec(&sent[0].octets).unwrap();
         assert!(!message.metadata.recursion_desired);
-        assert_eq!(message.edns.unwrap().max_payload(), 1232);
+        assert_eq!(message.queries[0].query_type(), Rtype::MX.into());
+        let edns = message.edns.unwrap();
+        assert_eq!((edns.max_payload(), edns.flags().dnssec_ok), (1232, true));
+        let upstream = Ask { recursion: true, dnssec: false, ..ask() };
+        let message = Message::from_vec(&Sent::new(&upstream).octets).unwrap();
+        assert!(message.metadata.recursion_desired && !message.edns.unwrap().flags().dnssec_ok);
+        let message = Message::from_vec(&Sent::new(&Ask { edns: false, ..ask() }).octets).unwrap();
+        assert!(message.edns.is_none());
     }
 
     #[test]
     fn names_that_point_to_the_question_come_out_plain() {
-        let sent = Sent::new(&ask()).unwrap();
+        let sent = Sent::new(&ask());
         let mut octets = sent.octets.clone();
         octets[2] |= 0x80;
         octets[7] = 1;
@@ -351,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_name_that_points_to_itself_is_malformed() {
-        let sent = Sent::new(&ask()).unwrap();
+        let sent = Sent::new(&ask());
         let mut octets = sent.octets.clone();
         octets[2] |= 0x80;
         octets[7] = 1;
@@ -365,7 +383,7 @@ mod tests {
 
     #[test]
     fn only_the_answer_to_the_question_is_an_answer() {
-        let sent = Sent::new(&ask()).unwrap();
+        let sent = Sent::new(&ask());
         let check = |message: &Message| sent.check(&message.to_vec().unwrap());
         assert!(check(&answer(&sent)).is_ok());
         let mut other_id = answer(&sent);
