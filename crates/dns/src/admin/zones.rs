@@ -76,7 +76,7 @@ pub(super) fn message(zone: &Zone) -> ZoneMessage {
 
 /// All records of a zone in canonical order.
 fn lines(zone: &Zone) -> Vec<String> {
-    let sets = zone.nodes().flat_map(|node| node.rrsets().iter().map(move |rrset| (node, rrset)));
+    let sets = zone.nodes().flat_map(|node| node.rrsets().map(move |rrset| (node, rrset)));
     let records = sets.flat_map(|(node, rrset)| rrset.iter().map(move |rdata| (node, rrset, rdata)));
     records
         .map(|(node, rrset, rdata)| {

@@ -18,14 +18,20 @@ pub fn signed_data(rrsig: &Rrsig<'_>, owner: &Name, rrset: &RrSet) -> Option<Vec
     records.dedup();
     let mut data = rrsig.head();
     for rdata in records {
-        data.extend_from_slice(owner.as_wire());
-        data.extend_from_slice(&rrset.rtype.0.to_be_bytes());
-        data.extend_from_slice(&CLASS.to_be_bytes());
-        data.extend_from_slice(&rrsig.original_ttl.to_be_bytes());
-        data.extend_from_slice(&u16::try_from(rdata.len()).ok()?.to_be_bytes());
-        data.extend_from_slice(&rdata);
+        push_record(&mut data, &owner, rrset.rtype, rrsig.original_ttl, &rdata);
     }
     Some(data)
+}
+
+/// A record of canonical data whose owner is in lower case (RFC 4034 section 6.2).
+pub fn push_record(to: &mut Vec<u8>, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) {
+    to.extend_from_slice(owner.as_wire());
+    to.extend_from_slice(&rtype.0.to_be_bytes());
+    to.extend_from_slice(&CLASS.to_be_bytes());
+    to.extend_from_slice(&ttl.to_be_bytes());
+    // Record data has 65,535 octets at most.
+    to.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+    to.extend_from_slice(rdata);
 }
 
 /// The owner that was signed: `owner` itself, or the wildcard that it was made of, when the signature has fewer labels.

@@ -139,6 +139,13 @@ impl<'a> Rrsig<'a> {
         rdata.first_chunk::<2>().map(|octets| Rtype(u16::from_be_bytes(*octets)))
     }
 
+    /// The tag of the key that made the signature in this record data, and when it ends, in seconds since 1970.
+    pub fn tag_and_end(rdata: &[u8]) -> Option<(u16, u32)> {
+        let fixed = rdata.first_chunk::<RRSIG_FIXED_OCTETS>()?;
+        let [.., e0, e1, e2, e3, _, _, _, _, k0, k1] = *fixed;
+        Some((u16::from_be_bytes([k0, k1]), u32::from_be_bytes([e0, e1, e2, e3])))
+    }
+
     /// The record data up to the signature, the signer's name in lower case (RFC 6840 section 5.1).
     pub fn head(&self) -> Vec<u8> {
         let mut head = Vec::with_capacity(RRSIG_FIXED_OCTETS + self.signer.as_wire().len());

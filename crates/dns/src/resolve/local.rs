@@ -89,5 +89,5 @@ fn delegation(zone: &Zone, cut: &Node) -> Delegation {
         let sets = [Rtype::A, Rtype::AAAA].into_iter().filter_map(move |rtype| node?.rrset(rtype));
         sets.flat_map(RrSet::iter).filter_map(|rdata| Some((name.clone(), address(rdata)?)))
     });
-    Delegation::new(cut.owner.clone(), servers.map_or(0, |set| set.ttl), names.iter().cloned(), glue)
+    Delegation::new(Name::clone(&cut.owner), servers.map_or(0, |set| set.ttl), names.iter().cloned(), glue)
 }

@@ -144,7 +144,7 @@ fn write_answers<'z>(
                     .rrset(Rtype::CNAME)
                     .filter(|_| !matches!(rtype, Rtype::CNAME | Rtype::ANY | Rtype::NSEC | Rtype::RRSIG));
                 let rrset = match rtype {
-                    Rtype::ANY => node.rrsets().first(),
+                    Rtype::ANY => node.rrsets().next(),
                     Rtype::RRSIG => node.all_sets().map(|(_, set)| set).find(|set| set.rtype == rtype),
                     rtype => node.rrset(rtype),
                 };

@@ -10,8 +10,13 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`content`] | what of a zone is signed, and what says that nothing else is there |
-//! | [`sign`] | the signed version of a zone |
+//! | [`sign`] | the signed version of a zone: |
+//! | `whole` | of all names |
+//! | `step` | of what differs from the version before |
+//! | `signatures` | one name's |
+//! | `digest` | the digest of the whole (ZONEMD) |
 //! | [`workers`] | signatures, made on all cores |
+//! | `kept` | the signed version over a restart |
 //! | [`signer`] | one zone's keys and versions, from file to file |
 //! | [`parent`] | asks a zone's parent for its DS |
 //! | `configured` | from the configuration to all of them |
@@ -19,10 +24,15 @@
 
 mod configured;
 pub mod content;
+mod digest;
+mod kept;
 pub mod parent;
 pub mod sign;
+mod signatures;
 pub mod signer;
+mod step;
 pub mod task;
+mod whole;
 mod workers;
 
 pub(crate) use configured::Configured;

@@ -5,6 +5,7 @@
 //! down that it is served from now on, as the times of keys count from then.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
@@ -15,13 +16,15 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::content::longest_ttl;
+use super::kept::KeptFile;
 use super::sign::{Inputs, SignError, Signed, sign};
 use crate::dnssec::{Algorithm, PrivateKey, PrivateKeyError};
 use crate::keys::roll::{Event, roll};
+use crate::keys::state::asked_of_parent;
 use crate::keys::store::Known;
 use crate::keys::{DsSeen, Facts, Key, KeyState, KeyStore, Policy, Role, RollError, Seen, StoreError, step};
 use crate::wire::Name;
-use crate::zone::{Zone, load_zone_file, save_zone};
+use crate::zone::Zone;
 
 /// Why a zone was not signed. What was served is served on.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,8 @@ pub struct Signer {
     store: KeyStore,
     clock: Arc<dyn Clock>,
     work: Mutex<Work>,
+    /// The version that is kept.
+    file: Mutex<KeptFile>,
     status: ArcSwap<Status>,
     wake: Notify,
 }
@@ -96,10 +101,33 @@ struct Work {
     private: HashMap<u16, Arc<PrivateKey>>,
     /// The keys with signatures in the version that is served.
     signed_by: BTreeSet<u16>,
-    /// The serial of the signed version that is kept.
-    kept_serial: Option<u32>,
+    /// What the version that was made last was made of, besides the zone below.
+    made_of: Option<MadeOf>,
     /// What was seen at the parent, and not looked at yet.
     ds: Vec<DsSeen>,
+}
+
+/// What a signed version is made of besides the zone below: a version that comes of the same differs by what changes there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MadeOf {
+    /// That of the version.
+    serial: u32,
+    policy: Policy,
+    /// The tags of the keys, and what each does.
+    keys: Vec<(u16, [bool; 5])>,
+}
+
+impl MadeOf {
+    fn new(serial: u32, policy: &Policy, keys: &[Key]) -> Self {
+        let states: Vec<KeyState> = keys.iter().map(|key| key.state.clone()).collect();
+        let asked: Vec<u16> = asked_of_parent(&states).map(|key| key.tag).collect();
+        let does = |key: &KeyState| {
+            let published = key.is_published();
+            [published, key.signs_keys(), key.signs_zone(), key.is_trusted(), asked.contains(&key.tag)]
+        };
+        let keys = states.iter().map(|key| (key.tag, does(key))).collect();
+        Self { serial, policy: policy.clone(), keys }
+    }
 }
 
 impl Work {
@@ -121,6 +149,7 @@ impl Signer {
         for key in &known.keys {
             private.insert(key.tag, Arc::new(store.private(key)?));
         }
+        let file = KeptFile::new(store.signed_zone());
         let work = Work { kept: known.clone(), known, private, ..Work::default() };
         Ok(Self {
             zone,
@@ -128,6 +157,7 @@ impl Signer {
             store,
             clock,
             work: Mutex::new(work),
+            file: Mutex::new(file),
             status: ArcSwap::from_pointee(Status::default()),
             wake: Notify::new(),
         })
@@ -150,27 +180,33 @@ impl Signer {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The signed version that was served when the server stopped, if it was kept.
-    pub fn kept(&self) -> Option<Zone> {
-        let file = self.store.signed_zone();
-        if !file.exists() {
-            return None;
-        }
-        let loaded = load_zone_file(&self.zone, &file);
-        let zone = loaded.inspect_err(|errors| warn!(zone = %self.zone, "the kept signed version cannot be used, all is signed anew: {errors}")).ok()?;
-        self.lock().kept_serial = Some(zone.serial());
-        Some(zone)
+    fn lock_file(&self) -> MutexGuard<'_, KeptFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The version of `unsigned` to be served, after `before`.
-    pub fn version(&self, unsigned: &Zone, before: Option<&Zone>) -> Result<Version, SignerError> {
+    /// The signed version that was served when the server stopped, if it was kept; given the zone below as it is now.
+    pub fn kept(&self, unsigned: &Zone) -> Option<Zone> {
+        let read = self.lock_file().read(unsigned);
+        let failed = |error: &io::Error| {
+            warn!(zone = %self.zone, %error, "the kept signed version cannot be used, all is signed anew");
+        };
+        read.inspect_err(failed).ok()?
+    }
+
+    /// The version of `unsigned` to be served, after `before`, which was made of `below`.
+    pub fn version(
+        &self,
+        unsigned: &Zone,
+        below: Option<&Zone>,
+        before: Option<&Zone>,
+    ) -> Result<Version, SignerError> {
         if unsigned.is_signed() {
             warn!(zone = %self.zone, "the zone comes with signatures, and is served with them; its policy of signing does nothing");
             self.status.store(Arc::default());
             return Ok(Version::AsItIs);
         }
         let mut work = self.lock();
-        let made = self.make(&mut work, unsigned, before);
+        let made = self.make(&mut work, unsigned, below, before);
         if let Err(error) = &made {
             let fault = Some(error.to_string());
             self.status.store(Arc::new(Status { fault, ..(*self.status()).clone() }));
@@ -178,7 +214,13 @@ impl Signer {
         made
     }
 
-    fn make(&self, work: &mut Work, unsigned: &Zone, before: Option<&Zone>) -> Result<Version, SignerError> {
+    fn make(
+        &self,
+        work: &mut Work,
+        unsigned: &Zone,
+        below: Option<&Zone>,
+        before: Option<&Zone>,
+    ) -> Result<Version, SignerError> {
         let policy = self.effective(work);
         let now = seconds(&*self.clock);
         work.known.key_ttl.note(policy.dnskey_ttl, now);
@@ -186,9 +228,14 @@ impl Signer {
         self.advance(work, &policy, now)?;
         let keys = work.keys();
         let serial = work.known.serial;
-        let inputs = Inputs { unsigned, before, keys: &keys, policy: &policy, serial, now };
+        // A version that was made and never served was made of something else.
+        let present = before.map(|before| MadeOf::new(before.serial(), &policy, &keys));
+        let below = below.filter(|_| present.is_some() && present == work.made_of);
+        let inputs = Inputs { unsigned, before, below, keys: &keys, policy: &policy, serial, now };
         let Signed { zone, due, ends, signed_by, made } = sign(inputs)?;
         work.signed_by = signed_by;
+        let made_serial = zone.as_ref().or(before).map(Zone::serial);
+        work.made_of = made_serial.map(|serial| MadeOf::new(serial, &policy, &keys));
         match &zone {
             Some(zone) => {
                 info!(zone = %self.zone, serial = zone.serial(), signatures = made, "the zone is signed");
@@ -276,17 +323,13 @@ impl Signer {
         (Status { keys, events: next.events, ..Status::default() }, more)
     }
 
-    /// The version that was made is served from now on. It is kept, so that a restart makes none of its signatures anew.
-    pub fn served(&self, zone: &Zone) {
-        let mut work = self.lock();
-        if work.kept_serial != Some(zone.serial()) {
-            match save_zone(zone, &self.store.signed_zone()) {
-                Ok(()) => work.kept_serial = Some(zone.serial()),
-                Err(error) => {
-                    warn!(zone = %self.zone, %error, "the signed version cannot be kept; after a restart all of it is signed anew");
-                }
-            }
+    /// The version that was made is served from now on, in the place of `before`. It is kept, so that a restart makes none of
+    /// its signatures anew.
+    pub fn served(&self, before: Option<&Zone>, zone: &Zone) {
+        if let Err(error) = self.lock_file().write(before, zone) {
+            warn!(zone = %self.zone, %error, "the signed version cannot be kept; after a restart all of it is signed anew");
         }
+        let mut work = self.lock();
         let Some(decided) = work.known.undone.take() else { return };
         let now = seconds(&*self.clock);
         work.known.keys.iter_mut().for_each(|key| key.served(decided, now));

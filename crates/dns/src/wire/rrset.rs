@@ -33,6 +33,22 @@ impl RrSet {
         self.iter().next().unwrap_or_default()
     }
 
+    /// All data in one piece: for each record its length in two octets, then its data.
+    pub(crate) fn packed(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The set of such a piece; `None` where it is none, or holds no record.
+    pub(crate) fn from_packed(rtype: Rtype, ttl: u32, packed: &[u8]) -> Option<Self> {
+        let (mut count, mut octets) = (0u16, 0);
+        for rdata in RdataIter(packed) {
+            count = count.checked_add(1)?;
+            octets += 2 + rdata.len();
+        }
+        let whole = count > 0 && octets == packed.len();
+        whole.then(|| Self { rtype, ttl, count, data: packed.into(), cursor: AtomicU32::new(0) })
+    }
+
     /// Takes the next turn of a cyclic rotation.
     pub fn next_turn(&self) -> u32 {
         self.cursor.fetch_add(1, Ordering::Relaxed)
@@ -82,6 +98,11 @@ pub struct RrSetBuilder {
 impl RrSetBuilder {
     pub fn new(rtype: Rtype, ttl: u32) -> Self {
         Self { rtype, ttl, records: Vec::new() }
+    }
+
+    /// Begins with the records of a set.
+    pub fn of(set: &RrSet) -> Self {
+        Self { rtype: set.rtype, ttl: set.ttl, records: set.iter().map(<[u8]>::to_vec).collect() }
     }
 
     pub fn rtype(&self) -> Rtype {

@@ -6,16 +6,17 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use postroad_types::limits::{DNS_ZONE_ERRORS_MAX, DNS_ZONE_FILE_OCTETS_MAX, DNS_ZONE_RRSET_RECORDS_MAX};
 
-use super::draft::{Draft, DraftSet, SetKey};
-use super::hashed::{Denial, Hashed};
-use super::index::Index;
+use super::Zone;
+use super::check::Draftings;
+use super::draft::{Draft, SetKey};
+use super::grow::{changes, nodes};
+use super::ordered::NodeChanges;
 use super::parser::{ParsedRecord, ZoneError, ZoneErrors, parse};
-use super::{History, Node, Zone};
-use crate::wire::{Name, RrSetBuilder, Rtype, SoaTemplate};
+use crate::dnssec::hashed::hash_of_owner;
+use crate::wire::{Name, RrSetBuilder, Rtype};
 
 /// Reads a zone from its file.
 pub fn load_zone_file(origin: &Name, file: &Path) -> Result<Zone, ZoneErrors> {
@@ -55,9 +56,12 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The records of a zone while it is put together.
-pub(super) struct Drafts {
+pub(super) struct Drafts<'z> {
     origin: Name,
     apex_octets: usize,
+    /// What is not among the names is as in this zone.
+    base: Option<&'z Zone>,
+    /// Without sets: those that went.
     names: BTreeMap<Box<[u8]>, Draft>,
     errors: Vec<ZoneError>,
 }
@@ -75,10 +79,15 @@ fn build(
     drafts.finish(file)
 }
 
-impl Drafts {
+impl<'z> Drafts<'z> {
     pub(super) fn new(origin: &Name) -> Self {
         let apex_octets = origin.key().as_bytes().len();
-        Self { origin: origin.clone(), apex_octets, names: BTreeMap::new(), errors: Vec::new() }
+        Self { origin: origin.clone(), apex_octets, base: None, names: BTreeMap::new(), errors: Vec::new() }
+    }
+
+    /// The records of a zone, to be changed.
+    pub(super) fn on(base: &'z Zone) -> Self {
+        Self { base: Some(base), ..Self::new(base.apex()) }
     }
 
     /// The key below the apex; `None` for a name outside the zone.
@@ -97,34 +106,51 @@ impl Drafts {
             self.errors.push(record.place.error(message));
             return;
         };
+        if self.base.is_some() {
+            self.draft(&record.owner);
+        }
         let draft = self.names.entry(key).or_insert_with(|| Draft::new(record.owner.clone()));
         add(draft, record, &self.origin, &mut self.errors);
     }
 
+    /// What a name is so far, if it is anything.
+    fn draft(&mut self, owner: &Name) -> Option<&mut Draft> {
+        let key = self.key(owner)?;
+        if let Some(base) = self.base
+            && !self.names.contains_key(&key)
+        {
+            let node = base.tree().get(&key).filter(|node| !node.is_empty());
+            let link = hash_of_owner(owner, &self.origin).and_then(|hash| base.hashes().get(&hash));
+            if node.is_some() || link.is_some() {
+                let sets = node.into_iter().chain(link).flat_map(|node| node.all_sets());
+                let mut draft = Draft::new(node.or(link).map_or(owner, |node| &node.owner).clone());
+                sets.for_each(|(covered, set)| draft.put(covered, set));
+                self.names.insert(key.clone(), draft);
+            }
+        }
+        self.names.get_mut(&key)
+    }
+
     /// Takes a record out. False when it is not there.
     pub(super) fn remove(&mut self, owner: &Name, rtype: Rtype, rdata: &[u8]) -> bool {
-        let Some(key) = self.key(owner) else { return false };
-        let Some(draft) = self.names.get_mut(&key) else { return false };
-        let key_of_set = SetKey::of(rtype, rdata);
-        let Some(found) = draft.sets.get_mut(key_of_set) else { return false };
+        let Some(draft) = self.draft(owner) else { return false };
+        let key = SetKey::of(rtype, rdata);
+        let Some(found) = draft.sets.get_mut(key) else { return false };
         let removed = found.set.remove(rdata);
         if found.set.is_empty() {
-            draft.sets.retain(|other| other.key != key_of_set);
-            if draft.sets.is_empty() {
-                self.names.remove(&key);
-            }
+            draft.sets.retain(|other| other.key != key);
         }
         removed
     }
 
-    fn sets(&self, owner: &Name, rtype: Rtype) -> impl Iterator<Item = &RrSetBuilder> {
-        let draft = self.key(owner).and_then(|key| self.names.get(&key));
+    fn sets(&mut self, owner: &Name, rtype: Rtype) -> impl Iterator<Item = &RrSetBuilder> {
+        let draft = self.draft(owner);
         draft.into_iter().flat_map(move |draft| draft.sets.of_type(rtype)).map(|found| &found.set)
     }
 
     /// The types that a name has.
-    pub(super) fn types(&self, owner: &Name) -> Vec<Rtype> {
-        let draft = self.key(owner).and_then(|key| self.names.get(&key));
+    pub(super) fn types(&mut self, owner: &Name) -> Vec<Rtype> {
+        let draft = self.draft(owner);
         let mut types: Vec<Rtype> =
             draft.into_iter().flat_map(|draft| draft.sets.iter()).map(|set| set.key.rtype).collect();
         types.dedup();
@@ -132,33 +158,28 @@ impl Drafts {
     }
 
     /// The number of records of a set.
-    pub(super) fn count(&self, owner: &Name, rtype: Rtype) -> usize {
+    pub(super) fn count(&mut self, owner: &Name, rtype: Rtype) -> usize {
         self.sets(owner, rtype).map(RrSetBuilder::len).sum()
     }
 
     /// Whether a record is there, with this TTL.
-    pub(super) fn holds(&self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+    pub(super) fn holds(&mut self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
         self.sets(owner, rtype).any(|set| set.ttl() == ttl && set.iter().any(|record| record == rdata))
     }
 
     /// Gives a set another TTL, if it is there.
     pub(super) fn set_ttl(&mut self, owner: &Name, rtype: Rtype, ttl: u32) {
-        let draft = self.key(owner).and_then(|key| self.names.get_mut(&key));
+        let draft = self.draft(owner);
         let sets = draft.into_iter().flat_map(|draft| draft.sets.iter_mut());
         sets.filter(|found| found.key.rtype == rtype).for_each(|found| found.set.set_ttl(ttl));
     }
 
     /// Takes a whole set out. False when it is not there.
     pub(super) fn remove_set(&mut self, owner: &Name, rtype: Rtype) -> bool {
-        let Some(key) = self.key(owner) else { return false };
-        let Some(draft) = self.names.get_mut(&key) else { return false };
+        let Some(draft) = self.draft(owner) else { return false };
         let before = draft.sets.len();
         draft.sets.retain(|other| other.key.rtype != rtype);
-        let removed = draft.sets.len() < before;
-        if draft.sets.is_empty() {
-            self.names.remove(&key);
-        }
-        removed
+        draft.sets.len() < before
     }
 
     /// True when enough is wrong: more errors would follow from the same cause.
@@ -167,53 +188,30 @@ impl Drafts {
     }
 
     /// The zone, if it is one.
-    pub(super) fn finish(mut self, file: &Path) -> Result<Zone, ZoneErrors> {
-        let (origin, mut drafts) = (&self.origin, self.names);
-        let hashed: Vec<Draft> = drafts.values_mut().filter_map(|draft| draft.take_hashed(origin)).collect();
-        drafts.retain(|_, draft| !draft.sets.is_empty());
-        check_apex(&drafts, origin, file, &mut self.errors);
-        check_aliases(&drafts, &mut self.errors);
-        self.errors.truncate(DNS_ZONE_ERRORS_MAX);
-        if !self.errors.is_empty() {
-            return Err(ZoneErrors(self.errors));
+    pub(super) fn finish(self, file: &Path) -> Result<Zone, ZoneErrors> {
+        let Self { origin, apex_octets, base, names: mut drafts, mut errors } = self;
+        let mut hashed = NodeChanges::new();
+        for draft in drafts.values_mut() {
+            let Some(hash) = hash_of_owner(&draft.owner, &origin) else { continue };
+            let link = draft.take_hashed().map(|link| Arc::new(link.into_node(hash.into())));
+            if link.is_some() || base.is_some_and(|base| base.hashes().get(&hash).is_some()) {
+                hashed.insert(hash.into(), link);
+            }
         }
-        let warnings = warnings(&drafts, origin, self.apex_octets);
-        let names = drafts.len() as u64;
-        let all = drafts.values().chain(&hashed).flat_map(|draft| draft.sets.iter());
-        let records = all.map(|found| found.set.len() as u64).sum();
-        let nodes = nodes(drafts, origin);
-        let soa = nodes.get(&[][..]).and_then(|apex| apex.rrset(Rtype::SOA));
-        let number = |from_end: usize| {
-            let rdata = soa.map(super::RrSet::first).unwrap_or_default();
-            let octets = rdata.len().checked_sub(from_end).and_then(|at| rdata.get(at..)?.first_chunk::<4>());
-            octets.map_or(0, |octets| u32::from_be_bytes(*octets))
+        let whole = Draftings { origin: &origin, apex_octets, drafts: &drafts, base };
+        whole.check(file, &mut errors);
+        if !errors.is_empty() {
+            return Err(ZoneErrors(errors));
+        }
+        let warnings = whole.warnings();
+        let zone = match base {
+            Some(base) => base.with_nodes(&changes(drafts, base), &hashed),
+            None => {
+                drafts.retain(|_, draft| !draft.sets.is_empty());
+                Zone::of_nodes(&origin, file, nodes(drafts), hashed.into_values().flatten())
+            }
         };
-        let (serial, minimum) = (number(20), number(4));
-        let negative_ttl = soa.map_or(0, |soa| soa.ttl.min(minimum));
-        let negative_soa = soa.and_then(|soa| SoaTemplate::new(origin, soa, negative_ttl));
-        let nodes: BTreeMap<_, _> = nodes.into_iter().map(|(key, node)| (key, Arc::new(node))).collect();
-        let hashed = Hashed::of(hashed.into_iter().map(Draft::into_node), origin);
-        let denial = Denial::of(nodes.get(&[][..]), &hashed);
-        Ok(Zone {
-            apex: origin.clone(),
-            apex_key: origin.key().as_bytes().into(),
-            index: Index::of(&nodes),
-            has_wildcards: nodes.values().any(|node| node.owner.is_wildcard()),
-            negative_soa,
-            nodes,
-            hashed,
-            denial,
-            records,
-            names,
-            negative_ttl,
-            serial,
-            file: file.to_owned(),
-            loaded_at: SystemTime::now(),
-            warnings,
-            history: History::default(),
-            file_time: None,
-            available: true,
-        })
+        Ok(Zone { warnings, file: file.to_owned(), ..zone })
     }
 }
 
@@ -240,135 +238,4 @@ fn add(draft: &mut Draft, record: ParsedRecord, origin: &Name, errors: &mut Vec<
     }
     set.lower_ttl(ttl);
     set.push(&rdata);
-}
-
-fn check_apex(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, file: &Path, errors: &mut Vec<ZoneError>) {
-    let apex = drafts.get(&[][..]);
-    for rtype in [Rtype::SOA, Rtype::NS] {
-        if !apex.is_some_and(|apex| apex.has(rtype)) {
-            errors.push(ZoneError {
-                file: file.to_owned(),
-                line: 0,
-                column: 0,
-                message: format!("the zone {origin} has no {rtype} record at its own name; expected one"),
-            });
-        }
-    }
-}
-
-fn check_aliases(drafts: &BTreeMap<Box<[u8]>, Draft>, errors: &mut Vec<ZoneError>) {
-    let mut dname: Option<(&[u8], &Name)> = None;
-    for (key, draft) in drafts {
-        // A name's descendants follow it in this order, so the last DNAME is the only one that can be above.
-        if let Some((above, owner)) = dname
-            && key.starts_with(above)
-            && let Some(found) = draft.sets.iter().next()
-        {
-            errors.push(found.place.error(format!(
-                "{} is below {owner}, which has a DNAME; expected nothing there",
-                draft.owner
-            )));
-            continue;
-        }
-        if draft.has(Rtype::DNAME) {
-            dname = Some((key, &draft.owner));
-        }
-        // RFC 4035 section 2.5.
-        let may_stand = |rtype| matches!(rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC);
-        if draft.has(Rtype::CNAME)
-            && let Some(other) = draft.sets.iter().find(|found| !may_stand(found.key.rtype))
-        {
-            let (rtype, owner) = (other.key.rtype, &draft.owner);
-            let message = format!("{rtype} and CNAME at {owner}; expected nothing beside a CNAME");
-            errors.push(other.place.error(message));
-        }
-    }
-}
-
-/// Name servers and mail hosts inside the zone that have no address or are aliases (RFC 2181 section 10.3).
-fn warnings(drafts: &BTreeMap<Box<[u8]>, Draft>, origin: &Name, apex_octets: usize) -> Vec<ZoneError> {
-    let mut warnings = Vec::new();
-    for draft in drafts.values() {
-        for DraftSet { key: SetKey { rtype, .. }, set, place } in draft.sets.iter() {
-            let skip = match *rtype {
-                Rtype::NS => 0,
-                Rtype::MX => 2,
-                _ => continue,
-            };
-            for rdata in set.iter() {
-                let target = rdata.get(skip..).and_then(|wire| Name::from_wire(wire).ok());
-                let Some(target) = target.filter(|target| target.is_at_or_below(origin)) else { continue };
-                let key = target.key();
-                let node = key.as_bytes().get(apex_octets..).and_then(|key| drafts.get(key));
-                let has = |rtype| node.is_some_and(|node| node.has(rtype));
-                if has(Rtype::CNAME) {
-                    warnings.push(
-                        place.error(format!("{rtype} target {target} is an alias (CNAME); expected a host")),
-                    );
-                } else if !has(Rtype::A)
-                    && !has(Rtype::AAAA)
-                    && !below_other_cut(drafts, &target, origin, apex_octets)
-                {
-                    warnings.push(place.error(format!("{rtype} target {target} has no address in the zone")));
-                }
-            }
-        }
-    }
-    warnings.truncate(DNS_ZONE_ERRORS_MAX);
-    warnings
-}
-
-/// True when the address of `target` may stand elsewhere: a zone cut or a wildcard is above it.
-fn below_other_cut(
-    drafts: &BTreeMap<Box<[u8]>, Draft>,
-    target: &Name,
-    origin: &Name,
-    apex_octets: usize,
-) -> bool {
-    let mut ancestor = target.parent();
-    while let Some(name) = ancestor.filter(|name| name.is_at_or_below(origin)) {
-        let holds = |name: &Name, rtype: Option<Rtype>| {
-            let key = name.key();
-            let node = key.as_bytes().get(apex_octets..).and_then(|key| drafts.get(key));
-            node.is_some_and(|node| rtype.is_none_or(|rtype| node.has(rtype)))
-        };
-        let wildcard = name.with_label(b"*").is_ok_and(|wildcard| holds(&wildcard, None));
-        if wildcard || (name != *origin && holds(&name, Some(Rtype::NS))) {
-            return true;
-        }
-        ancestor = name.parent();
-    }
-    false
-}
-
-/// Freezes the drafts, adds the empty non-terminals and marks what is at or below cuts and DNAMEs.
-fn nodes(drafts: BTreeMap<Box<[u8]>, Draft>, origin: &Name) -> BTreeMap<Box<[u8]>, Node> {
-    let mut nodes: BTreeMap<Box<[u8]>, Node> = BTreeMap::new();
-    for (key, draft) in drafts {
-        // Ancestors come before their descendants, so an empty non-terminal never replaces a node with records.
-        let mut ancestor = draft.owner.parent();
-        while let Some(name) = ancestor.filter(|name| name.is_below(origin)) {
-            let whole = name.key();
-            let relative = whole.as_bytes().get(origin.key().as_bytes().len()..).unwrap_or_default();
-            if nodes.contains_key(relative) {
-                break;
-            }
-            ancestor = name.parent();
-            nodes.insert(relative.into(), Draft::new(name).into_node());
-        }
-        nodes.insert(key, draft.into_node());
-    }
-    let mut cut: Option<Box<[u8]>> = None;
-    let mut dname: Option<Box<[u8]>> = None;
-    for (key, node) in &mut nodes {
-        if cut.as_ref().is_none_or(|cut| !key.starts_with(cut)) {
-            cut = (!key.is_empty() && node.rrset(Rtype::NS).is_some()).then(|| key.clone());
-        }
-        if dname.as_ref().is_none_or(|dname| !key.starts_with(dname)) {
-            dname = node.rrset(Rtype::DNAME).is_some().then(|| key.clone());
-        }
-        node.cut = cut.as_ref().map_or(0, |cut| cut.len() as u16);
-        node.dname = dname.as_ref().map_or(0, |dname| dname.len() as u16 + 1);
-    }
-    nodes
 }

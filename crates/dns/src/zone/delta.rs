@@ -1,9 +1,8 @@
 //! What has changed between two versions of a zone, and a bounded history of that (RFC 1995).
 //!
 //! A version carries its own history, so whoever holds a zone holds the differences that lead to it. They are found
-//! when a zone is read anew, by walking both ordered trees side by side: O(n), and no other bookkeeping is needed.
+//! by walking both side by side but for what they share, and no other bookkeeping is needed.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -54,16 +53,9 @@ impl Delta {
             list.push(change);
             fits
         };
-        let (mut olds, mut news) = (old.keyed().peekable(), new.keyed().peekable());
-        loop {
-            let order = match (olds.peek(), news.peek()) {
-                (None, None) => break,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-            };
-            let before = if order.is_le() { olds.next().map(|(_, node)| node) } else { None };
-            let after = if order.is_ge() { news.next().map(|(_, node)| node) } else { None };
+        let names = old.nodes.differences(&new.nodes);
+        for (before, after) in names.chain(old.hashed.nodes().differences(new.hashed.nodes())) {
+            let (before, after) = (before.map(|node| &**node), after.map(|node| &**node));
             for (node, rrset, rdata) in only_in(before, after) {
                 note(&mut removed, change(node, rrset, rdata))?;
             }
@@ -82,7 +74,7 @@ fn soa(zone: &Zone) -> Option<Change> {
 }
 
 fn change(node: &Node, rrset: &RrSet, rdata: &[u8]) -> Change {
-    Change { owner: node.owner.clone(), rtype: rrset.rtype, ttl: rrset.ttl, rdata: rdata.into() }
+    Change { owner: Name::clone(&node.owner), rtype: rrset.rtype, ttl: rrset.ttl, rdata: rdata.into() }
 }
 
 /// The records of `node` that `other` has not, or has with another TTL; but for the SOA, which leads each part.

@@ -1,10 +1,12 @@
 //! A name and its record sets while a zone is built. Small: there are as many at once as the zone has names.
 
-use super::Node;
+use std::sync::Arc;
+
 use super::parser::Place;
+use super::received::place;
+use super::{Node, Owner};
 use crate::dnssec::Rrsig;
-use crate::dnssec::hashed::hash_of_owner;
-use crate::wire::{Name, RrSetBuilder, Rtype};
+use crate::wire::{Name, RrSet, RrSetBuilder, Rtype};
 
 /// What makes a set: the type, and for signatures the type that they cover (RFC 4035 section 2.2), else 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,28 +100,34 @@ impl Draft {
         self.sets.of_type(rtype).next().is_some()
     }
 
-    /// Takes out what is a link of the chain of hashed names (RFC 5155): its owner is a name only by what is left.
-    pub(super) fn take_hashed(&mut self, apex: &Name) -> Option<Draft> {
+    /// Takes out what is a link of the chain of hashed names (RFC 5155), where the owner can be a hash: it is a name only by
+    /// what is left.
+    pub(super) fn take_hashed(&mut self) -> Option<Draft> {
         if !self.has(Rtype::NSEC3) {
             return None;
         }
-        hash_of_owner(&self.owner, apex)?;
         let links =
             |found: &mut DraftSet| found.key.rtype == Rtype::NSEC3 || found.key.covered == Rtype::NSEC3;
         let sets = Sets(self.sets.0.extract_if(.., links).collect());
         Some(Draft { owner: self.owner.clone(), sets })
     }
 
-    pub(super) fn into_node(self) -> Node {
-        let (mut rrsets, mut signatures) = (Vec::new(), Vec::new());
+    /// Puts a set in that a zone holds; of signatures with the type that they cover.
+    pub(super) fn put(&mut self, covered: Rtype, set: &RrSet) {
+        let key = SetKey { rtype: set.rtype, covered };
+        self.sets.entry(key, || (RrSetBuilder::of(set), place("zone")));
+    }
+
+    pub(super) fn into_node(self, key: Box<[u8]>) -> Node {
+        let (mut rrsets, mut denial, mut signatures) = (Vec::new(), None, Vec::new());
         for DraftSet { key, set, .. } in self.sets.0 {
             let Some(set) = set.build() else { continue };
-            if key.rtype == Rtype::RRSIG {
-                signatures.push((key.covered, set));
-            } else {
-                rrsets.push(set);
+            match key.rtype {
+                Rtype::RRSIG => signatures.push((key.covered, set)),
+                Rtype::NSEC | Rtype::NSEC3 if denial.is_none() => denial = Some(set),
+                _ => rrsets.push(set),
             }
         }
-        Node { owner: self.owner, rrsets: rrsets.into(), signatures: signatures.into(), cut: 0, dname: 0 }
+        Node::new(Arc::new(Owner::new(self.owner, key)), rrsets.into(), denial, signatures)
     }
 }

@@ -65,6 +65,7 @@ fn generic(rdata: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Name;
     use crate::zone::{load_zone_file, zone_from_text};
 
     #[test]
@@ -82,7 +83,7 @@ mod tests {
         let all = |zone: &Zone| {
             let mut records = Vec::new();
             zone.walk(&RecordPlace::default(), |node, rrset, rdata| {
-                records.push((node.owner.clone(), rrset.rtype, rrset.ttl, rdata.to_vec()));
+                records.push((Name::clone(&node.owner), rrset.rtype, rrset.ttl, rdata.to_vec()));
                 true
             });
             records

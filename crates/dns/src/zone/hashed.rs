@@ -1,47 +1,30 @@
 //! The names of a zone as their hashes (RFC 5155), and how a zone says that something is not there.
 
-use std::sync::Arc;
-
 use super::Node;
-use crate::dnssec::hashed::{covers, hash_of_owner};
+use super::ordered::Ordered;
+use crate::dnssec::hashed::covers;
 use crate::dnssec::{Nsec3, Nsec3Hash};
-use crate::wire::{Name, Rtype};
+use crate::wire::Rtype;
 
 /// NSEC3 records by their hashes, in order.
 #[derive(Debug, Default)]
-pub(super) struct Hashed(Vec<(Nsec3Hash, Arc<Node>)>);
+pub(super) struct Hashed(pub(super) Ordered);
 
 impl Hashed {
-    /// Nodes with nothing but NSEC3 records, whose owners are hashes right below `apex`.
-    pub(super) fn of(nodes: impl Iterator<Item = Node>, apex: &Name) -> Self {
-        let mut hashed: Vec<_> =
-            nodes.filter_map(|node| Some((hash_of_owner(&node.owner, apex)?, Arc::new(node)))).collect();
-        hashed.sort_unstable_by_key(|(hash, _)| *hash);
-        Self(hashed)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(Nsec3Hash, Arc<Node>)> {
-        self.0.iter()
-    }
-
-    /// From the first hash on that is not before `hash`.
-    pub(super) fn from(&self, hash: &[u8]) -> &[(Nsec3Hash, Arc<Node>)] {
-        let at = self.0.partition_point(|(own, _)| &own[..] < hash);
-        self.0.get(at..).unwrap_or_default()
+    pub(super) fn nodes(&self) -> &Ordered {
+        &self.0
     }
 
     pub(super) fn exact(&self, hash: &Nsec3Hash) -> Option<&Node> {
-        let at = self.0.binary_search_by_key(hash, |(own, _)| *own).ok()?;
-        self.0.get(at).map(|(_, node)| &**node)
+        self.0.get(hash).map(|node| &**node)
     }
 
     /// The record that says that nothing has this hash.
     pub(super) fn covering(&self, hash: &Nsec3Hash) -> Option<&Node> {
-        let behind = self.0.partition_point(|(own, _)| own < hash);
         // Before the first comes the last.
-        let (own, node) = self.0.get(behind.checked_sub(1).unwrap_or(self.0.len().checked_sub(1)?))?;
+        let node = self.0.before(hash).next().or_else(|| self.0.iter().next_back())?;
         let next = Nsec3::read(node.rrset(Rtype::NSEC3)?.first())?.next_hash;
-        covers(own, next, hash).then_some(&**node)
+        covers(node.key(), next, hash).then_some(&**node)
     }
 }
 
@@ -58,7 +41,7 @@ pub(super) enum Denial {
 }
 
 impl Denial {
-    pub(super) fn of(apex: Option<&Arc<Node>>, hashed: &Hashed) -> Self {
+    pub(super) fn of(apex: Option<&Node>, hashed: &Hashed) -> Self {
         let Some(apex) = apex.filter(|apex| apex.signatures(Rtype::SOA).is_some()) else {
             return Self::Plain;
         };
@@ -71,6 +54,6 @@ impl Denial {
             let salt = salt.get(..usize::from(*salt_octets))?;
             Some(Self::Nsec3 { salt: salt.into(), iterations: u16::from_be_bytes([*high, *low]) })
         });
-        used.filter(|_| !hashed.0.is_empty()).unwrap_or(Self::Plain)
+        used.filter(|_| !hashed.nodes().is_empty()).unwrap_or(Self::Plain)
     }
 }

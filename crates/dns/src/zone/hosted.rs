@@ -118,8 +118,7 @@ impl Hosted {
         };
         for zone in zones {
             let signer = hosted.signers.get(zone.apex()).filter(|_| zone.is_available());
-            let file = zone.file.clone();
-            let kept = signer.and_then(|signer| signer.kept()).map(|kept| Zone { file, ..kept });
+            let kept = signer.and_then(|signer| signer.kept(&zone));
             let Prepared { below, served } = hosted.prepare(zone, kept.as_ref())?;
             hosted.commit(vec![Prepared { below, served: served.or(kept) }]);
         }
@@ -249,6 +248,10 @@ impl Hosted {
     /// What would be served of a zone after what is served now. To be called under the zone's lock.
     fn prepare_next(&self, zone: Zone) -> Result<Prepared, SigningError> {
         let present = self.zones.load().get(zone.apex()).filter(|zone| zone.is_available()).cloned();
+        let zone = match self.below(zone.apex()) {
+            Some(below) if zone.is_available() => zone.sharing(&below),
+            _ => zone,
+        };
         self.prepare(zone, present.as_deref())
     }
 
@@ -265,7 +268,9 @@ impl Hosted {
 
     fn version(&self, zone: &Zone, before: Option<&Zone>) -> Result<Version, SigningError> {
         let Some(signer) = self.signers.get(zone.apex()) else { return Ok(Version::AsItIs) };
-        signer.version(zone, before).map_err(|error| SigningError { zone: zone.apex().clone(), error })
+        let below = self.lock_below().get(zone.apex()).cloned();
+        let version = signer.version(zone, below.as_deref(), before);
+        version.map_err(|error| SigningError { zone: zone.apex().clone(), error })
     }
 
     /// Puts new versions in place, each with the history that leads to it. To be called under the zones' locks.
@@ -299,7 +304,8 @@ impl Hosted {
         }
         for zone in signed {
             if let Some(signer) = self.signers.get(zone.apex()) {
-                signer.served(&zone);
+                let before = present.get(zone.apex()).filter(|before| before.is_available());
+                signer.served(before.map(|before| &**before), &zone);
             }
         }
     }

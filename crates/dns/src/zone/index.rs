@@ -2,45 +2,78 @@
 //! label, and the first label that is missing ends the search. So a name that does not exist costs as many probes as
 //! the zone is deep there, however many labels it has.
 //!
-//! Beside the ordered tree, which knows neighbours: with 100,000 names a descent in it takes as long as all the rest of
-//! an answer.
+//! Beside the nodes in their order, which knows neighbours: with 100,000 names a search there takes as long as all the rest
+//! of an answer. In parts that versions of a zone share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::Node;
+use super::ordered::{NodeChanges, Ordered};
 
-type ByHash<T> = HashMap<u64, T, BuildHasherDefault<AsItIs>>;
+type ByHash = HashMap<u64, Arc<Node>, BuildHasherDefault<AsItIs>>;
 
-/// Nodes with their keys, by the hash of the key relative to the apex. No two have the same.
+/// Nodes of a part when the index is made; it is made anew when there are so many times more or fewer.
+const PART_NODES: usize = 512;
+const PART_GROWTH_MAX: usize = 4;
+
+/// Nodes by the hash of their keys. No two have the same.
 #[derive(Debug)]
 pub(super) struct Index {
     seed: u64,
-    nodes: ByHash<(Box<[u8]>, Arc<Node>)>,
+    /// By bits of the hash; a power of two.
+    parts: Box<[Arc<ByHash>]>,
 }
 
 impl Index {
-    pub(super) fn of(nodes: &BTreeMap<Box<[u8]>, Arc<Node>>) -> Self {
+    pub(super) fn of(nodes: &Ordered) -> Self {
+        let parts = nodes.len().div_ceil(PART_NODES).next_power_of_two();
+        // Parts are filled by chance: this is what one more than most have.
+        let each = nodes.len() / parts + nodes.len() / parts / 8;
         loop {
-            let seed = rand::random();
-            let mut index =
-                Index { seed, nodes: HashMap::with_capacity_and_hasher(nodes.len(), Default::default()) };
-            let all_differ = nodes.iter().all(|(key, node)| {
-                let hash = Prefix::new(seed).with(key).hash();
-                index.nodes.insert(hash, (key.clone(), Arc::clone(node))).is_none()
-            });
+            let mut index = Filling {
+                seed: rand::random(),
+                parts: (0..parts)
+                    .map(|_| HashMap::with_capacity_and_hasher(each, Default::default()))
+                    .collect(),
+            };
             // Two of a million names have the same 64 bits once in 40 million zones.
-            if all_differ {
-                return index;
+            if nodes.iter().all(|node| index.put(node)) {
+                return Index { seed: index.seed, parts: index.parts.into_iter().map(Arc::new).collect() };
             }
         }
+    }
+
+    /// The index of `nodes`, which are those of this one with `changes`.
+    pub(super) fn with(&self, changes: &NodeChanges, nodes: &Ordered) -> Self {
+        let wanted = nodes.len().div_ceil(PART_NODES).next_power_of_two();
+        let fits =
+            wanted <= self.parts.len() * PART_GROWTH_MAX && self.parts.len() <= wanted * PART_GROWTH_MAX;
+        let mut next = Self { seed: self.seed, parts: self.parts.clone() };
+        let all_differ = fits
+            && changes.iter().all(|(key, node)| {
+                let hash = Prefix::new(self.seed).with(key).hash();
+                let at = part(hash, next.parts.len());
+                let Some(part) = next.parts.get_mut(at) else { return false };
+                match node {
+                    Some(node) => {
+                        let other = Arc::make_mut(part).insert(hash, Arc::clone(node));
+                        other.is_none_or(|other| *other.key() == **key)
+                    }
+                    None => {
+                        Arc::make_mut(part).remove(&hash);
+                        true
+                    }
+                }
+            });
+        if all_differ { next } else { Self::of(nodes) }
     }
 
     /// The deepest node at or above the name of a relative key, and the length of its key.
     pub(super) fn closest(&self, key: &[u8]) -> Option<(usize, &Node)> {
         let mut prefix = Prefix::new(self.seed);
-        let mut found = (0, self.get(prefix.hash(), &[])?);
+        let mut found: (usize, &Node) = (0, self.get(prefix.hash(), &[])?);
         let mut start = 0;
         while start < key.len() {
             let label = key.get(start..)?.iter().position(|octet| *octet == 0)? + 1;
@@ -55,12 +88,33 @@ impl Index {
     }
 
     /// The node of exactly this relative key.
-    pub(super) fn exact(&self, key: &[u8]) -> Option<&Node> {
+    pub(super) fn exact(&self, key: &[u8]) -> Option<&Arc<Node>> {
         self.get(Prefix::new(self.seed).with(key).hash(), key)
     }
 
-    fn get(&self, hash: u64, key: &[u8]) -> Option<&Node> {
-        self.nodes.get(&hash).filter(|(known, _)| **known == *key).map(|(_, node)| &**node)
+    fn get(&self, hash: u64, key: &[u8]) -> Option<&Arc<Node>> {
+        let part = self.parts.get(part(hash, self.parts.len()))?;
+        part.get(&hash).filter(|node| node.key() == key)
+    }
+}
+
+/// Which of so many parts a hash is in. The tables take the ends of the number.
+fn part(hash: u64, parts: usize) -> usize {
+    (hash >> 32) as usize & (parts - 1)
+}
+
+/// An index while it is made.
+struct Filling {
+    seed: u64,
+    parts: Vec<ByHash>,
+}
+
+impl Filling {
+    /// False when another node has the same hash.
+    fn put(&mut self, node: &Arc<Node>) -> bool {
+        let hash = Prefix::new(self.seed).with(node.key()).hash();
+        let at = part(hash, self.parts.len());
+        self.parts.get_mut(at).is_none_or(|part| part.insert(hash, Arc::clone(node)).is_none())
     }
 }
 

@@ -7,26 +7,30 @@
 //! for transfers, and neighbours.
 
 mod build;
+mod check;
 mod commit;
 mod delta;
 mod draft;
 mod export;
 mod generate;
+mod grow;
 mod hashed;
 mod hosted;
 mod index;
 mod lexer;
+mod node;
+mod ordered;
 mod parser;
 mod proofs;
 mod received;
 pub mod serial;
 mod set;
+mod summary;
 mod update;
+mod version;
 mod walk;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use build::{check_zone_text, load_zone_file, zone_from_text};
@@ -34,57 +38,19 @@ pub use commit::{Commit, CommitError, difference, zone_replaced};
 pub use delta::{Change, Delta, History};
 pub use export::save_zone;
 pub use hosted::{ChangeError, Hosted, LoadError, ReloadError, SigningError, ZoneSource};
+pub use node::{Node, Owner};
+pub(crate) use ordered::NodeChanges;
 pub(crate) use parser::parse_records;
 pub use parser::{ZoneError, ZoneErrors};
 pub use proofs::Proof;
 pub use received::{Changes, zone_from_records, zone_with_changes};
 pub use set::Zones;
+pub(crate) use summary::Summary;
 pub use update::Update;
 pub use walk::RecordPlace;
 
 use crate::dnssec::hashed::hash_of_owner;
 use crate::wire::{KeyBuf, Name, RrSet, Rtype, SoaTemplate};
-
-/// A name of a zone with its record sets; none at an empty non-terminal.
-#[derive(Debug)]
-pub struct Node {
-    pub owner: Name,
-    /// Without signatures.
-    rrsets: Box<[RrSet]>,
-    /// By the type that they cover.
-    signatures: Box<[(Rtype, RrSet)]>,
-    /// Length of the key of the topmost delegation at or above this name; 0: none.
-    cut: u16,
-    /// Length of the key of the topmost DNAME at or above this name, plus one; 0: none.
-    dname: u16,
-}
-
-impl Node {
-    /// The record set of a type.
-    pub fn rrset(&self, rtype: Rtype) -> Option<&RrSet> {
-        self.rrsets.iter().find(|rrset| rrset.rtype == rtype)
-    }
-
-    /// All record sets but signatures, by type.
-    pub fn rrsets(&self) -> &[RrSet] {
-        &self.rrsets
-    }
-
-    /// The signatures of the set of a type.
-    pub fn signatures(&self, covered: Rtype) -> Option<&RrSet> {
-        self.signatures.iter().find(|(rtype, _)| *rtype == covered).map(|(_, set)| set)
-    }
-
-    /// All record sets: those that are signed, and behind them their signatures with the type that they cover.
-    pub fn all_sets(&self) -> impl Iterator<Item = (Rtype, &RrSet)> {
-        let rrsets = self.rrsets.iter().map(|set| (Rtype(0), set));
-        rrsets.chain(self.signatures.iter().map(|(covered, set)| (*covered, set)))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.rrsets.is_empty() && self.signatures.is_empty()
-    }
-}
 
 /// What a zone says about a name.
 #[derive(Debug, Clone, Copy)]
@@ -109,8 +75,8 @@ pub struct Zone {
     apex_key: Box<[u8]>,
     /// Some name in it is a wildcard.
     has_wildcards: bool,
-    /// Keyed by the part of the key after the apex's.
-    nodes: BTreeMap<Box<[u8]>, Arc<Node>>,
+    /// By the part of the key after the apex's.
+    nodes: ordered::Ordered,
     index: index::Index,
     /// NSEC3 records: their owners are no names that anybody could ask for (RFC 5155 section 7.2.8).
     hashed: hashed::Hashed,
@@ -139,9 +105,9 @@ impl Zone {
             apex_key: apex.key().as_bytes().into(),
             apex,
             has_wildcards: false,
-            index: index::Index::of(&BTreeMap::new()),
+            index: index::Index::of(&ordered::Ordered::default()),
             negative_soa: None,
-            nodes: BTreeMap::new(),
+            nodes: ordered::Ordered::default(),
             hashed: hashed::Hashed::default(),
             denial: hashed::Denial::Plain,
             records: 0,
@@ -217,24 +183,18 @@ impl Zone {
 
     /// The node of the apex, which has SOA and NS.
     pub fn apex_node(&self) -> Option<&Node> {
-        self.index.exact(&[])
+        self.index.exact(&[]).map(|node| &**node)
     }
 
     /// All names with records: in canonical order, and behind them the hashed ones by their hashes.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        let names = self.nodes.values().map(|node| &**node).filter(|node| !node.is_empty());
-        names.chain(self.hashed.iter().map(|(_, node)| &**node))
+        let names = self.nodes.iter().map(|node| &**node).filter(|node| !node.is_empty());
+        names.chain(self.hashed.nodes().iter().map(|node| &**node))
     }
 
     /// Whether the zone is signed: its SOA has a signature.
     pub fn is_signed(&self) -> bool {
         self.apex_node().is_some_and(|apex| apex.signatures(Rtype::SOA).is_some())
-    }
-
-    /// All nodes, with keys that order them: names, then hashes.
-    fn keyed(&self) -> impl Iterator<Item = ((bool, &[u8]), &Node)> {
-        let names = self.nodes.iter().map(|(key, node)| ((false, &**key), &**node));
-        names.chain(self.hashed.iter().map(|(hash, node)| ((true, &hash[..]), &**node)))
     }
 
     /// The node that holds the set of `owner` and `rtype`, be it below a zone cut, or a hashed name's.
@@ -266,7 +226,7 @@ impl Zone {
             return Lookup::Dname(node);
         }
         if has_cut && !(rtype == Rtype::DS && cut == name.len()) {
-            return self.index.exact(&name[..cut]).map_or(Lookup::Missing, Lookup::Delegated);
+            return self.index.exact(&name[..cut]).map_or(Lookup::Missing, |node| Lookup::Delegated(node));
         }
         if exact {
             return Lookup::Found(node);
@@ -283,7 +243,7 @@ impl Zone {
 
     /// The node of exactly this name, be it below a zone cut: for glue.
     pub fn glue(&self, key: &KeyBuf) -> Option<&Node> {
-        self.index.exact(self.relative(key)?)
+        self.index.exact(self.relative(key)?).map(|node| &**node)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Which NSEC and NSEC3 records prove what an answer says is not there (RFC 4035 section 3.1.3, RFC 5155 section 7.2).
 
-use std::ops::Bound;
-
 use super::hashed::Denial;
 use super::{Node, Zone};
 use crate::dnssec::nsec3_hash;
@@ -86,8 +84,7 @@ impl Zone {
     /// The node of the last name not behind `key` that has an NSEC record: what is in the zone but not its own has none.
     fn nsec_at_or_before(&self, key: &KeyBuf) -> Option<&Node> {
         let name = self.relative(key)?;
-        let before = self.nodes.range::<[u8], _>((Bound::Unbounded, Bound::Included(name)));
-        before.rev().map(|(_, node)| &**node).find(|node| node.rrset(Rtype::NSEC).is_some())
+        self.nodes.at_or_before(name).map(|node| &**node).find(|node| node.rrset(Rtype::NSEC).is_some())
     }
 
     /// Length of the relative key of the closest encloser.

@@ -11,7 +11,7 @@ use postroad_types::limits::DNS_TTL_S_MAX;
 use super::build::Drafts;
 use super::parser::{ParsedRecord, Place, ZoneErrors};
 use super::{RecordPlace, Zone};
-use crate::wire::{Name, Record, validate_rdata};
+use crate::wire::{Name, Record, Rtype, validate_rdata};
 
 /// What leads from one version to the next (RFC 1995 section 4), each part with its SOA.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,12 +45,7 @@ pub fn zone_with_changes(
     whence: &str,
 ) -> Result<Zone, ZoneErrors> {
     let place = place(whence);
-    let mut drafts = Drafts::new(&old.apex);
-    old.walk(&RecordPlace::default(), |node, rrset, rdata| {
-        let (owner, rdata) = (node.owner.clone(), rdata.to_vec());
-        drafts.add(ParsedRecord { owner, rtype: rrset.rtype, ttl: rrset.ttl, rdata, place: place.clone() });
-        true
-    });
+    let mut drafts = Drafts::on(old);
     for changes in all_changes {
         for record in changes.removed {
             if !drafts.remove(&record.owner, record.rtype, &record.rdata) {
@@ -69,6 +64,23 @@ pub fn zone_with_changes(
         }
     }
     drafts.finish(&old.file)
+}
+
+impl Zone {
+    /// This zone without what signing makes.
+    pub(crate) fn without_signing(&self) -> Result<Self, ZoneErrors> {
+        let mut drafts = Drafts::new(&self.apex);
+        let place = place("zone");
+        self.walk(&RecordPlace::default(), |node, rrset, rdata| {
+            if !matches!(rrset.rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM) {
+                let (owner, rdata) = (Name::clone(&node.owner), rdata.to_vec());
+                let (rtype, ttl, place) = (rrset.rtype, rrset.ttl, place.clone());
+                drafts.add(ParsedRecord { owner, rtype, ttl, rdata, place });
+            }
+            true
+        });
+        drafts.finish(&self.file)
+    }
 }
 
 pub(super) fn place(whence: &str) -> Place {
@@ -94,13 +106,12 @@ fn checked(record: Record, place: &Place) -> Result<ParsedRecord, ZoneErrors> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Rtype;
     use crate::zone::zone_from_text;
 
     fn records(zone: &Zone) -> Vec<Record> {
         let mut records = Vec::new();
         zone.walk(&RecordPlace::default(), |node, rrset, rdata| {
-            let (owner, rdata) = (node.owner.clone(), rdata.to_vec());
+            let (owner, rdata) = (Name::clone(&node.owner), rdata.to_vec());
             records.push(Record { owner, rtype: rrset.rtype, class: 1, ttl: rrset.ttl, rdata });
             true
         });

@@ -177,3 +177,16 @@ proptest! {
         prop_assert_eq!(shown(&zone, &asked.to_string(), Rtype::A), by_definition(&list, &apex, &asked));
     }
 }
+
+#[test]
+fn what_two_versions_hold_takes_memory_once() {
+    let text = "$TTL 60\n@ SOA ns h 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\na.b TXT x\nc TXT y\n";
+    let (old, new) = (zone(text), zone(&text.replace("TXT y", "TXT z")));
+    let before: Vec<String> = new.nodes().map(|node| format!("{node:?}")).collect();
+    let shared = new.sharing(&old);
+    assert_eq!(shared.nodes().map(|node| format!("{node:?}")).collect::<Vec<_>>(), before);
+    let differing: Vec<String> =
+        old.tree().differences(shared.tree()).map(|(_, new)| new.unwrap().owner.to_string()).collect();
+    assert_eq!(differing, ["c.example."]);
+    assert_eq!(shown(&shared, "a.b.example", Rtype::TXT), "found a.b.example.");
+}

@@ -13,7 +13,7 @@ use super::build::Drafts;
 use super::parser::ParsedRecord;
 use super::received::place;
 use super::serial::is_newer;
-use super::{RecordPlace, Zone, ZoneErrors};
+use super::{Zone, ZoneErrors};
 use crate::serve::rcode;
 use crate::wire::{Name, OPCODE_UPDATE, Reader, Record, Rtype, validate_rdata};
 
@@ -76,7 +76,7 @@ impl Update {
             if !record.owner.is_at_or_below(&zone.apex) {
                 return Err(rcode::NOTZONE);
             }
-            let node = zone.glue(&record.owner.key()).filter(|node| !node.rrsets().is_empty());
+            let node = zone.glue(&record.owner.key()).filter(|node| !node.is_empty());
             let holds = match record.rtype {
                 Rtype::ANY => node.is_some(),
                 rtype => node.is_some_and(|node| node.rrset(rtype).is_some()),
@@ -135,18 +135,18 @@ fn folded(rdata: &[u8]) -> Vec<u8> {
 /// The zone while it is changed (RFC 2136 section 3.4.2).
 pub(super) struct Work<'z> {
     zone: &'z Zone,
-    drafts: Drafts,
+    drafts: Drafts<'z>,
     changed: bool,
     soa_set: bool,
 }
 
 impl<'z> Work<'z> {
     pub(super) fn new(zone: &'z Zone) -> Self {
-        Self { zone, drafts: Drafts::of(zone), changed: false, soa_set: false }
+        Self { zone, drafts: Drafts::on(zone), changed: false, soa_set: false }
     }
 
     /// Whether a record is there, with this TTL.
-    pub(super) fn holds(&self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
+    pub(super) fn holds(&mut self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) -> bool {
         self.drafts.holds(owner, rtype, ttl, rdata)
     }
 
@@ -248,31 +248,11 @@ impl<'z> Work<'z> {
     }
 }
 
-impl Drafts {
-    /// All records of a zone.
-    fn of(zone: &Zone) -> Self {
-        let mut drafts = Self::new(&zone.apex);
-        let place = place("zone");
-        zone.walk(&RecordPlace::default(), |node, rrset, rdata| {
-            let (owner, rdata) = (node.owner.clone(), rdata.to_vec());
-            drafts.add(ParsedRecord {
-                owner,
-                rtype: rrset.rtype,
-                ttl: rrset.ttl,
-                rdata,
-                place: place.clone(),
-            });
-            true
-        });
-        drafts
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::{display_rdata, question_only};
-    use crate::zone::zone_from_text;
+    use crate::zone::{RecordPlace, zone_from_text};
 
     const ZONE: &str = "$TTL 60\n@ SOA ns h 7 1 1 1 1\n@ NS ns\n@ TXT apex\nns A 192.0.2.1\na A 192.0.2.2\na A 192.0.2.3\na MX 1 Mail\nc CNAME a\n";
 

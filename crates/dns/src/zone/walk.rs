@@ -1,7 +1,5 @@
 //! The records of a zone one after the other, with a place to go on from: for transfers, which send a zone in pieces.
 
-use std::ops::Bound;
-
 use super::{Node, Zone};
 use crate::wire::RrSet;
 
@@ -24,16 +22,19 @@ impl Zone {
         mut take: impl FnMut(&Node, &RrSet, &[u8]) -> bool,
     ) -> Option<RecordPlace> {
         let (mut first_rrset, mut first_record) = (place.rrset, place.record);
-        let from = (Bound::Included(&*place.node), Bound::Unbounded);
-        let names = self.nodes.range::<[u8], _>(from).filter(|_| !place.hashed);
-        let names = names.map(|(key, node)| ((false, &**key), node));
-        let hashed = self.hashed.from(if place.hashed { &place.node } else { &[] });
-        let hashed = hashed.iter().map(|(hash, node)| ((true, &hash[..]), node));
-        for ((hashed, key), node) in names.chain(hashed) {
+        let names = (!place.hashed).then(|| self.nodes.from(&place.node));
+        let names = names.into_iter().flatten().map(|node| (false, node));
+        let hashed = self.hashed.nodes().from(if place.hashed { &place.node } else { &[] });
+        for (hashed, node) in names.chain(hashed.map(|node| (true, node))) {
             for (rrset_at, (_, rrset)) in node.all_sets().enumerate().skip(first_rrset) {
                 for (record, rdata) in rrset.iter().enumerate().skip(first_record) {
                     if !take(node, rrset, rdata) {
-                        return Some(RecordPlace { hashed, node: key.into(), rrset: rrset_at, record });
+                        return Some(RecordPlace {
+                            hashed,
+                            node: node.key().into(),
+                            rrset: rrset_at,
+                            record,
+                        });
                     }
                 }
                 first_record = 0;
