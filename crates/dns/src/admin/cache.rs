@@ -48,7 +48,7 @@ fn step(step: &Step) -> ResolveStep {
         transport: step.source.transport().to_owned(),
         zone: step.source.server().map(|_| step.zone.to_string()).unwrap_or_default(),
         question: format!("{} {}", step.name, step.rtype),
-        outcome: step.outcome.clone(),
+        outcome: step.outcome.clone().into_owned(),
         duration_us: micros(step.took),
     }
 }

@@ -173,8 +173,8 @@ impl Iteration {
                     let outcome = match &known {
                         Known::Reply(reply, _) => describe(reply),
                         Known::Hit(hit) => describe_hit(hit),
-                        Known::Renamed(renamed) => format!("alias to {}", renamed.target),
-                        Known::Refused(failure) => failure.to_string(),
+                        Known::Renamed(renamed) => format!("alias to {}", renamed.target).into(),
+                        Known::Refused(failure) => failure.to_string().into(),
                     };
                     let step =
                         Step { source, zone: Name::root(), name, rtype, outcome, took: Duration::ZERO };
@@ -304,7 +304,7 @@ impl Iteration {
         let source = ask.source();
         let described = match &reply {
             Ok((reply, _)) => describe(reply),
-            Err(error) => error.to_string(),
+            Err(error) => error.to_string().into(),
         };
         let (name, rtype) = (ask.name.clone(), ask.rtype);
         self.steps.push(Step { source, zone: zone.clone(), name, rtype, outcome: described.clone(), took });
@@ -323,7 +323,7 @@ impl Iteration {
                 if matches!(error, AskError::Timeout | AskError::Unreachable(_) | AskError::Tls(_)) {
                     context.servers.silent(at, context.now);
                 }
-                self.problem(at, matches!(error, AskError::Timeout), described);
+                self.problem(at, matches!(error, AskError::Timeout), &described);
                 None
             }
             Ok((Reply::Truncated, _)) if !ask.tcp => {
@@ -347,7 +347,7 @@ impl Iteration {
                 if !failed {
                     context.servers.lame(at, &zone, context.now);
                 }
-                self.problem(at, false, described);
+                self.problem(at, false, &described);
                 None
             }
             Ok((reply, sections)) => {
@@ -361,9 +361,9 @@ impl Iteration {
     }
 
     /// Notes that a server was of no use; it may be tried once more if it was only silent.
-    fn problem(&mut self, at: Endpoint, retry: bool, described: String) {
+    fn problem(&mut self, at: Endpoint, retry: bool, described: &str) {
         let Some(round) = self.goals.last_mut().and_then(|goal| goal.round.as_mut()) else { return };
-        round.last_problem = format!("{at}: {described}");
+        round.last_problem = format!("{at}: {described}").into();
         if let Some(address) = round.address(at) {
             address.tries += if retry { 1 } else { TRIES_MAX };
         }

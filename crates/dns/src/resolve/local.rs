@@ -70,7 +70,7 @@ fn witnesses(proof: &Proof<'_>) -> Vec<Witness> {
     let witness = |node: &Node| {
         let set = node.rrset(Rtype::NSEC3).or_else(|| node.rrset(Rtype::NSEC))?;
         let signatures = node.signatures(set.rtype).cloned();
-        Some(Witness { owner: node.owner.clone(), rrset: Arc::new(set.clone()), signatures })
+        Some(Witness { owner: Name::clone(&node.owner), rrset: Arc::new(set.clone()), signatures })
     };
     proof.iter().filter_map(witness).collect()
 }

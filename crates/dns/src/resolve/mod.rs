@@ -29,6 +29,7 @@ mod steps;
 pub mod upstream;
 pub mod validate;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -444,13 +445,13 @@ impl Resolver {
     }
 }
 
-fn from_cache(name: &Name, rtype: Rtype, outcome: String) -> Step {
+fn from_cache(name: &Name, rtype: Rtype, outcome: impl Into<Cow<'static, str>>) -> Step {
     Step {
         source: Source::Cache,
         zone: Name::root(),
         name: name.clone(),
         rtype,
-        outcome,
+        outcome: outcome.into(),
         took: Duration::ZERO,
     }
 }

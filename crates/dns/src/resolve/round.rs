@@ -1,5 +1,6 @@
 //! The attempt to get an answer from one zone's servers: who they are, which was asked how often, whom to ask next.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use postroad_types::limits::DNS_LOOKUP_ASKS_PER_ZONE_MAX;
@@ -40,7 +41,7 @@ pub(super) struct Round {
     pub shown: Shown,
     pub asks: usize,
     pub glueless: usize,
-    pub last_problem: String,
+    pub last_problem: Cow<'static, str>,
 }
 
 impl Candidate {
@@ -94,7 +95,7 @@ impl Round {
             }
             candidates.push(candidate);
         }
-        let last_problem = "none has a known address that serves it".to_owned();
+        let last_problem = Cow::Borrowed("none has a known address that serves it");
         let route = context.rules.routes.of(delegation);
         if let Some(route) = &route {
             let mut named =

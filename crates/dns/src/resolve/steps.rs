@@ -1,5 +1,6 @@
 //! How an answer was found: who was asked, what was answered, how long it took.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub struct Step {
     pub name: Name,
     pub rtype: Rtype,
     /// "referral to test.", "answer", "NXDOMAIN", "timeout" …
-    pub outcome: String,
+    pub outcome: Cow<'static, str>,
     pub took: Duration,
 }
 
@@ -193,42 +194,42 @@ pub struct Explained {
 }
 
 /// What the cache holds, in words.
-pub(super) fn describe_hit(hit: &Hit) -> String {
+pub(super) fn describe_hit(hit: &Hit) -> Cow<'static, str> {
     let what = match &hit.entry {
-        Entry::Positive(rrset) if rrset.rtype == Rtype::CNAME => "alias".to_owned(),
-        Entry::Positive(_) => "answer".to_owned(),
-        Entry::NoData(..) => "no such records".to_owned(),
-        Entry::NxDomain(_) => "NXDOMAIN".to_owned(),
-        Entry::Delegation(delegation) => format!("referral to {}", delegation.zone),
-        Entry::Failure(_, failures) => format!("failed a moment ago: {}", failures.last),
-        Entry::Trust(_) => "chain of trust".to_owned(),
+        Entry::Positive(rrset) if rrset.rtype == Rtype::CNAME => "alias".into(),
+        Entry::Positive(_) => "answer".into(),
+        Entry::NoData(..) => "no such records".into(),
+        Entry::NxDomain(_) => "NXDOMAIN".into(),
+        Entry::Delegation(delegation) => format!("referral to {}", delegation.zone).into(),
+        Entry::Failure(_, failures) => format!("failed a moment ago: {}", failures.last).into(),
+        Entry::Trust(_) => "chain of trust".into(),
     };
     match hit.security {
         Security::Indeterminate | Security::Unchecked => what,
-        security => format!("{what}, {security}"),
+        security => format!("{what}, {security}").into(),
     }
 }
 
 /// A reply in words.
-pub(super) fn describe(reply: &Reply) -> String {
+pub(super) fn describe(reply: &Reply) -> Cow<'static, str> {
     match reply {
-        Reply::Answer(_) => "answer".to_owned(),
-        Reply::Alias(_, target) => format!("alias to {target}"),
-        Reply::NoData(..) => "no such records".to_owned(),
-        Reply::NxDomain(..) => "NXDOMAIN".to_owned(),
-        Reply::Referral(delegation) => format!("referral to {}", delegation.zone),
-        Reply::Truncated => "truncated".to_owned(),
+        Reply::Answer(_) => "answer".into(),
+        Reply::Alias(_, target) => format!("alias to {target}").into(),
+        Reply::NoData(..) => "no such records".into(),
+        Reply::NxDomain(..) => "NXDOMAIN".into(),
+        Reply::Referral(delegation) => format!("referral to {}", delegation.zone).into(),
+        Reply::Truncated => "truncated".into(),
         Reply::NotUnderstood(code) | Reply::Refused(code) => code_name(*code),
-        Reply::Lame(reason) => format!("lame: {reason}"),
+        Reply::Lame(reason) => format!("lame: {reason}").into(),
     }
 }
 
-fn code_name(code: ResponseCode) -> String {
+fn code_name(code: ResponseCode) -> Cow<'static, str> {
     match code {
-        ResponseCode::FormErr => "FORMERR".to_owned(),
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
-        ResponseCode::NotImp => "NOTIMP".to_owned(),
-        ResponseCode::Refused => "REFUSED".to_owned(),
-        other => format!("RCODE {}", u16::from(other)),
+        ResponseCode::FormErr => "FORMERR".into(),
+        ResponseCode::ServFail => "SERVFAIL".into(),
+        ResponseCode::NotImp => "NOTIMP".into(),
+        ResponseCode::Refused => "REFUSED".into(),
+        other => format!("RCODE {}", u16::from(other)).into(),
     }
 }

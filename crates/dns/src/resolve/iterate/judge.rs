@@ -38,7 +38,14 @@ impl Iteration {
             Ok(mut verdict) => {
                 for (name, rtype, outcome) in std::mem::take(&mut verdict.findings) {
                     let (source, zone) = (Source::Validation, zone.clone());
-                    self.steps.push(Step { source, zone, name, rtype, outcome, took: Duration::ZERO });
+                    self.steps.push(Step {
+                        source,
+                        zone,
+                        name,
+                        rtype,
+                        outcome: outcome.into(),
+                        took: Duration::ZERO,
+                    });
                 }
                 let finish = self.take_reply(parked.reply, verdict, context, true)?;
                 self.finish(finish)
@@ -93,13 +100,13 @@ impl Iteration {
         let goal = self.goals.last_mut()?;
         let zone = goal.round.as_ref().map_or_else(Name::root, |round| round.zone().clone());
         let (source, name, rtype) = (Source::Validation, goal.name.clone(), goal.rtype);
-        self.steps.push(Step { source, zone, name, rtype, outcome, took: Duration::ZERO });
+        self.steps.push(Step { source, zone, name, rtype, outcome: outcome.into(), took: Duration::ZERO });
         goal.bogus += 1;
         if goal.bogus > DNS_BOGUS_RETRIES_MAX {
             return self.finish(Finish::Failed(failure.clone()));
         }
         goal.flaw = Some(failure.clone());
-        self.problem(at, false, failure.to_string());
+        self.problem(at, false, &failure.reason);
         None
     }
 }
