@@ -200,7 +200,7 @@ async fn whoever_is_not_the_server_that_is_named_is_not_asked() {
         let failed = resolve(&dns, "mx.alpha.test", Rtype::A).await;
         assert_eq!(failed.answer.rcode_name(), "SERVFAIL");
         let steps: Vec<(&str, &str)> =
-            failed.steps.iter().map(|step| (step.source.transport(), step.outcome.as_str())).collect();
+            failed.steps.iter().map(|step| (step.source.transport(), &*step.outcome)).collect();
         assert_eq!(steps, [("tls", why)]);
         let reason = failed.answer.failure.as_ref().unwrap().to_string();
         assert_eq!(reason, format!("no server of . answers (tls://{}: {why})", other.wire));

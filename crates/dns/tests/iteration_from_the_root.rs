@@ -93,7 +93,7 @@ async fn names_are_found_from_the_root_down_and_kept_when_their_server_is_gone()
     let name = "alpha.test".parse().unwrap();
     let explained =
         tree.resolver.resolver.as_ref().unwrap().resolve(&name, "MX".parse().unwrap(), false).await;
-    let outcomes: Vec<&str> = explained.steps.iter().map(|step| step.outcome.as_str()).collect();
+    let outcomes: Vec<&str> = explained.steps.iter().map(|step| &*step.outcome).collect();
     assert_eq!(outcomes, ["referral to test.", "referral to alpha.test.", "answer"]);
 
     let answer = ask(tree.address(), "alpha.test.", "MX").await;

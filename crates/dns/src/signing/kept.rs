@@ -11,7 +11,7 @@
 //! What a crash left half written is cut off with the next version.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write};
+use std::io::{self, BufReader, BufWriter, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +28,9 @@ const END: u8 = 2;
 const HASH: u8 = 1;
 const GONE: u8 = 2;
 const SUM_OCTETS: usize = 8;
+/// Chance never guesses a checksum; what is behind it must stand anything.
+#[allow(unexpected_cfgs, reason = "it is set where inputs are made by chance, as fuzzers do")]
+const SUMS_COUNT: bool = !cfg!(fuzzing);
 /// A frame is closed when it has so many octets; one name may make it longer.
 const FRAME_OCTETS: usize = 64 * 1024;
 const FRAME_OCTETS_MAX: usize = 64 * 1024 * 1024;
@@ -63,25 +66,8 @@ impl KeptFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut reading = Reading { unsigned, whole: None, pending: Vec::new(), ends: (0, 0), at: 0 };
-        let mut from = BufReader::with_capacity(FRAME_OCTETS, file);
-        let mut magic = [0; MAGIC.len()];
-        from.read_exact(&mut magic)?;
-        if magic != MAGIC {
-            return Err(malformed("it is of another kind, or of another release"));
-        }
-        reading.at = MAGIC.len() as u64;
-        while let Some((kind, content)) = frame(&mut from, &mut reading.at)? {
-            match kind {
-                NAMES => reading.names(&content)?,
-                END => reading.end()?,
-                _ => return Err(malformed("a part of it is of no known kind")),
-            }
-        }
-        let (whole, all) = reading.ends;
-        let zone =
-            reading.whole.filter(Zone::is_signed).ok_or_else(|| malformed("no version in it is whole"))?;
-        self.state = Some(State { serial: zone.serial(), whole, all });
+        let (zone, state) = read(&mut BufReader::with_capacity(FRAME_OCTETS, file), unsigned)?;
+        self.state = Some(state);
         Ok(Some(zone))
     }
 
@@ -146,6 +132,32 @@ impl KeptFile {
     }
 }
 
+/// The last version that is whole in what a file of a signed zone holds.
+pub fn last_version(from: &mut impl io::Read, unsigned: &Zone) -> io::Result<Zone> {
+    read(from, unsigned).map(|(zone, _)| zone)
+}
+
+fn read(from: &mut impl io::Read, unsigned: &Zone) -> io::Result<(Zone, State)> {
+    let mut reading = Reading { unsigned, whole: None, pending: Vec::new(), ends: (0, 0), at: 0 };
+    let mut magic = [0; MAGIC.len()];
+    from.read_exact(&mut magic)?;
+    if magic != MAGIC {
+        return Err(malformed("it is of another kind, or of another release"));
+    }
+    reading.at = MAGIC.len() as u64;
+    while let Some((kind, content)) = frame(from, &mut reading.at)? {
+        match kind {
+            NAMES => reading.names(&content)?,
+            END => reading.end()?,
+            _ => return Err(malformed("a part of it is of no known kind")),
+        }
+    }
+    let (whole, all) = reading.ends;
+    let zone = reading.whole.filter(Zone::is_signed).ok_or_else(|| malformed("no version in it is whole"))?;
+    let state = State { serial: zone.serial(), whole, all };
+    Ok((zone, state))
+}
+
 fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
@@ -173,7 +185,7 @@ fn frame(from: &mut impl io::Read, at: &mut u64) -> io::Result<Option<(u8, Vec<u
         Ok(kind)
     };
     match read() {
-        Ok(kind) if sum(kind, &content) == known => {
+        Ok(kind) if !SUMS_COUNT || sum(kind, &content) == known => {
             *at += (head.len() + content.len() + known.len()) as u64;
             Ok(Some((kind, content)))
         }

@@ -16,7 +16,7 @@
 //! | `signatures` | one name's |
 //! | `digest` | the digest of the whole (ZONEMD) |
 //! | [`workers`] | signatures, made on all cores |
-//! | `kept` | the signed version over a restart |
+//! | [`kept`] | the signed version over a restart |
 //! | [`signer`] | one zone's keys and versions, from file to file |
 //! | [`parent`] | asks a zone's parent for its DS |
 //! | `configured` | from the configuration to all of them |
@@ -25,7 +25,7 @@
 mod configured;
 pub mod content;
 mod digest;
-mod kept;
+pub mod kept;
 pub mod parent;
 pub mod sign;
 mod signatures;

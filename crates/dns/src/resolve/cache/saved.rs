@@ -22,6 +22,9 @@ use crate::resolve::{Delegation, NameServer};
 use crate::wire::{Name, RrSet, RrSetBuilder, Rtype, validate_rdata};
 
 const FORMAT: &[u8] = b"postroad dns cache 1\n";
+/// Chance never guesses a checksum; what is behind it must stand anything.
+#[allow(unexpected_cfgs, reason = "it is set where inputs are made by chance, as fuzzers do")]
+const SUMS_COUNT: bool = !cfg!(fuzzing);
 
 /// The settings that the cache was filled under, as their digest: under others it may say what they forbid.
 pub type Settings = [u8; 32];
@@ -106,7 +109,7 @@ impl Cache {
                 }
                 other => other?,
             }
-            if crc32fast::hash(&body) != crc {
+            if SUMS_COUNT && crc32fast::hash(&body) != crc {
                 damaged += 1;
                 continue;
             }
