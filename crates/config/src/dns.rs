@@ -231,8 +231,8 @@ pub struct Recursion {
     pub resolve_timeout: Duration,
     /// Questions of clients that are worked on at a time; more are refused with SERVFAIL.
     pub concurrency_max: usize,
-    /// Of these, questions of one client (an IPv4 address, an IPv6 /64). Loopback and `answers_uncounted` have no bound each:
-    /// all of them together, and all others together, have three quarters of `concurrency_max` at most.
+    /// Of these, questions of one client (an IPv4 address, an IPv6 /64). Loopback and `answers_uncounted` together, and all
+    /// others together, have three quarters of `concurrency_max` at most.
     pub concurrency_per_client_max: usize,
     /// Questions a second of one network of clients (/24, /56) that other servers must be asked for, with twice as many at
     /// once; 0: no bound. Of the others half are answered truncated over UDP and half not at all; over TCP they are

@@ -236,7 +236,8 @@ async fn one_question_from_many_addresses_is_asked_once() {
         clients.push(client);
     }
     let refused: usize = clients.iter().map(|client| client.count(ResponseCode::ServFail)).sum();
-    assert_eq!(refused, 200 - PLACES, "who finds no place is told so at once");
+    // Clients of this machine have three quarters of the places.
+    assert_eq!(refused, 200 - PLACES * 3 / 4, "who finds no place is told so at once");
     scene.held.gate.send_replace(true);
     for client in clients.iter_mut().filter(|client| client.codes.len() == 1) {
         assert_eq!(client.next().await.metadata.response_code, ResponseCode::NXDomain);

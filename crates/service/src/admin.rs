@@ -18,6 +18,7 @@ use crate::listener::{Gate, Listener};
 
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
+const SUM_UP_EVERY: Duration = Duration::from_secs(5);
 /// Bounds of histogram buckets, in seconds: from a cached answer to a slow peer.
 const BUCKETS: [f64; 14] =
     [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -32,6 +33,18 @@ pub fn metrics() -> Result<&'static PrometheusHandle, BuildError> {
     }
     let handle = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
     Ok(HANDLE.get_or_init(|| handle))
+}
+
+/// Puts what histograms were told into their buckets, now and then until the drain begins. Else every value would be kept
+/// until somebody asks for `/metrics`, which nobody may ever do.
+pub async fn sum_up(drain: Drain) {
+    let Ok(handle) = metrics() else { return };
+    loop {
+        tokio::select! {
+            () = drain.stopping() => return,
+            () = tokio::time::sleep(SUM_UP_EVERY) => handle.run_upkeep(),
+        }
+    }
 }
 
 type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

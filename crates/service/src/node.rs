@@ -212,6 +212,7 @@ impl Node {
 
     /// Serves metrics and readiness. Bound as `admin`.
     pub fn serve_admin(&self) -> Result<(), StartError> {
+        self.drain.spawn(admin::sum_up(self.drain.clone()));
         for listener in self.listen("admin", self.config.admin_listen(self.role))? {
             self.drain.spawn(admin::serve(listener, self.readiness.clone(), self.drain.clone()));
         }

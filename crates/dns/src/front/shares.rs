@@ -4,10 +4,9 @@
 //! What the cache answers is not counted. A client is an IPv4 address or an IPv6 /64 for what waits, a network (/24, /56)
 //! for the rate.
 //!
-//! Behind loopback are all programs of this machine, the mail roles too: one address that is many clients. Such clients
-//! (those that are not counted) have no bound of their own. Instead, of all places they have three quarters at most, and
-//! all others together the same: a mail queue that looks up thousands of hosts leaves others a quarter, and no crowd of
-//! others stops the mail.
+//! Behind loopback are all programs of this machine, the mail roles too. Of all places, clients that are not counted, as
+//! these, have three quarters at most, and all others together the same: a mail queue that looks up thousands of hosts
+//! leaves others a quarter, and no crowd of others stops the mail.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,7 +19,7 @@ use super::{Engine, Recursion};
 /// Whose questions are being worked on.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Questions that wait, for each counted client that has some: no more clients than questions.
+    /// Questions that wait, for each client that has some: no more clients than questions.
     clients: HashMap<IpAddr, usize>,
     /// Those of all counted clients, and of all that are not.
     counted: usize,
@@ -31,7 +30,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Shares {
     waiting: Mutex<Waiting>,
-    /// Questions of one counted client.
+    /// Questions of one client.
     of_client: usize,
     /// Questions of all counted clients, and of all that are not.
     of_side: usize,
@@ -42,8 +41,8 @@ pub(super) struct Shares {
 #[derive(Debug)]
 pub(super) struct Place {
     shares: Arc<Shares>,
-    /// `None`: one that is not counted.
-    client: Option<IpAddr>,
+    client: IpAddr,
+    counted: bool,
 }
 
 impl Shares {
@@ -71,42 +70,34 @@ impl Shares {
         self.rate.as_ref().map_or(Allowance::Send, |rate| rate.count(client, now))
     }
 
-    /// A place for a question of a client, or of one that is not counted; `None`: it, or all like it, have as many as they
-    /// may.
-    pub fn place(self: &Arc<Self>, client: Option<IpAddr>) -> Option<Place> {
-        let client = client.map(of);
+    /// A place for a question of a client; `None`: it, or all like it, have as many as they may.
+    pub fn place(self: &Arc<Self>, client: IpAddr, counted: bool) -> Option<Place> {
+        let client = of(client);
         let mut waiting = self.lock();
         let waiting = &mut *waiting;
-        let side = if client.is_some() { &mut waiting.counted } else { &mut waiting.uncounted };
-        if *side >= self.of_side {
+        let side = if counted { &mut waiting.counted } else { &mut waiting.uncounted };
+        let count = waiting.clients.get(&client).copied().unwrap_or_default();
+        if *side >= self.of_side || count >= self.of_client {
             return None;
         }
-        if let Some(client) = client {
-            let count = waiting.clients.entry(client).or_default();
-            if *count >= self.of_client {
-                return None;
-            }
-            *count += 1;
-        }
         *side += 1;
-        Some(Place { shares: Arc::clone(self), client })
+        waiting.clients.insert(client, count + 1);
+        Some(Place { shares: Arc::clone(self), client, counted })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut waiting = self.shares.lock();
-        let Some(client) = self.client else {
-            waiting.uncounted = waiting.uncounted.saturating_sub(1);
-            return;
-        };
-        waiting.counted = waiting.counted.saturating_sub(1);
-        let left = waiting.clients.get_mut(&client).map_or(0, |count| {
+        let waiting = &mut *waiting;
+        let side = if self.counted { &mut waiting.counted } else { &mut waiting.uncounted };
+        *side = side.saturating_sub(1);
+        let left = waiting.clients.get_mut(&self.client).map_or(0, |count| {
             *count = count.saturating_sub(1);
             *count
         });
         if left == 0 {
-            waiting.clients.remove(&client);
+            waiting.clients.remove(&self.client);
         }
     }
 }
@@ -119,7 +110,7 @@ impl Engine {
 
     /// A place for a question that others must be asked for.
     pub(super) fn place(&self, client: IpAddr) -> Option<Place> {
-        self.shares.place(Some(client).filter(|client| !self.is_uncounted(*client)))
+        self.shares.place(client, !self.is_uncounted(client))
     }
 
     /// Whether others may be asked for `client`: who is not counted may always.
@@ -149,7 +140,7 @@ mod tests {
     #[test]
     fn one_client_does_not_take_the_places_of_others() {
         let shares = Arc::new(Shares::bounded(100, 3, 0));
-        let place = |client: &str| shares.place(Some(client.parse().unwrap()));
+        let place = |client: &str| shares.place(client.parse().unwrap(), true);
         let held: Vec<Place> = (0..10).filter_map(|_| place("192.0.2.1")).collect();
         assert_eq!(held.len(), 3);
         assert!(place("192.0.2.2").is_some() && place("::ffff:192.0.2.1").is_none());
@@ -164,11 +155,13 @@ mod tests {
     fn neither_this_machine_nor_all_others_take_every_place() {
         let shares = Arc::new(Shares::bounded(8, 4, 0));
         let crowd = |shares: &Arc<Shares>| -> Vec<Place> {
-            let clients = (0..100).map(|last| Some(IpAddr::from([192, 0, 2, last])));
-            clients.filter_map(|client| shares.place(client)).collect()
+            let clients = (0..100).map(|last| IpAddr::from([192, 0, 2, last]));
+            clients.filter_map(|client| shares.place(client, true)).collect()
         };
-        let machine =
-            |shares: &Arc<Shares>| -> Vec<Place> { (0..100).filter_map(|_| shares.place(None)).collect() };
+        let machine = |shares: &Arc<Shares>| -> Vec<Place> {
+            let clients = (0..100).map(|last| IpAddr::from([127, 0, 0, last]));
+            clients.filter_map(|client| shares.place(client, false)).collect()
+        };
         let others = crowd(&shares);
         assert_eq!(
             (others.len(), machine(&shares).len()),

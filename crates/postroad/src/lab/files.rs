@@ -168,6 +168,8 @@ fn config(plan: &Plan, process: &Process) -> Result<Config, String> {
                 config.dns.recursion.allow = allow.map_err(|error| error.to_string())?;
                 config.dns.recursion.root_hints = Some(plan.root_hints_file());
                 config.dns.recursion.upstream_port = ports.dns;
+                // The lab shows how names are found.
+                config.dns.recursion.keep_cache = false;
             }
         }
         Role::Mta => {
