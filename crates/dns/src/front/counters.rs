@@ -78,10 +78,10 @@ impl Counters {
         }
     }
 
-    /// Counts an answer over UDP that went out again.
-    pub(super) fn count_kept(&self, rcode: u16) {
+    /// Counts an answer that went out again.
+    pub(super) fn count_kept(&self, transport: Transport, rcode: u16) {
         self.kept.add();
-        self.count(Transport::Udp, rcode);
+        self.count(transport, rcode);
     }
 
     /// All answers so far, by transport and response code.

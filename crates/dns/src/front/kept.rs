@@ -1,7 +1,9 @@
-//! UDP's own: the rate of answers to strangers, and answers that go out again as they went out.
+//! Answers that go out again as they went out; and, over UDP, the rate of answers to strangers.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::available_parallelism;
 
 use postroad_types::limits::DNS_UDP_OCTETS_PLAIN;
 
@@ -14,10 +16,55 @@ use crate::serve::{Rotation, rcode};
 use crate::wire::options::code;
 use crate::wire::{Request, TTL_PLACES_MAX, Writer};
 
+/// The memories of answers for what comes over connections: one for each thread that serves them, made when it is first
+/// needed. A connection may go on in another thread, so they lie here and not with it.
+#[derive(Debug)]
+pub(super) struct OfThreads(Box<[Mutex<Option<Packets>>]>);
+
+impl Default for OfThreads {
+    fn default() -> Self {
+        let threads = available_parallelism().map_or(1, usize::from);
+        Self((0..threads).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl OfThreads {
+    /// This thread's; `None` in the rare case that another has it just now: nobody waits for it.
+    fn mine(&self) -> Option<MutexGuard<'_, Option<Packets>>> {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.get(THREAD.with(|thread| thread % self.0.len().max(1)))?.try_lock().ok()
+    }
+}
+
 impl Engine {
     /// The memory of answers for one UDP loop.
     pub fn packets(&self) -> Packets {
-        Packets::new(Arc::clone(&self.zones), self.settings.udp_octets_max)
+        Packets::new(Arc::clone(&self.zones), Some(self.settings.udp_octets_max))
+    }
+
+    /// Answers a request that `client` sent, into `buffer`, as far as nobody else must be asked. What comes over
+    /// connections is answered from memory where it can be.
+    pub fn answer(
+        &self,
+        octets: &[u8],
+        client: IpAddr,
+        transport: Transport,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome {
+        let begun = self.observer.begin();
+        let packets = if transport.is_connection() { self.of_threads.mine() } else { None };
+        let (outcome, how) = match packets {
+            Some(mut packets) => {
+                let packets = packets.get_or_insert_with(|| Packets::new(Arc::clone(&self.zones), None));
+                self.tick(packets);
+                self.answer_from(packets, octets, client, transport, buffer)
+            }
+            None => (self.answer_by(self.settings.rotation, octets, client, transport, buffer), How::Made),
+        };
+        self.observed(begun, how, octets, client, transport, buffer, outcome)
     }
 
     /// Tells a loop's memory the time. To be called before requests that came together are answered.
@@ -29,7 +76,7 @@ impl Engine {
         packets.set_now(u32::try_from(now.as_secs()).unwrap_or(u32::MAX), flushes);
     }
 
-    /// Answers from a loop's memory, as far as the rate allows; what is not there yet is made and kept.
+    /// Answers over UDP from a loop's memory, as far as the rate allows.
     pub fn answer_kept(
         &self,
         packets: &mut Packets,
@@ -38,26 +85,28 @@ impl Engine {
         buffer: &mut Vec<u8>,
     ) -> Outcome {
         let begun = self.observer.begin();
-        let (outcome, how) = self.answer_from(packets, octets, client, buffer);
+        let recursion_allowed = self.recursion_for(client).is_some();
+        let (outcome, how) = match self.allowance(octets, client, recursion_allowed) {
+            Allowance::Send => self.answer_from(packets, octets, client, Transport::Udp, buffer),
+            Allowance::Truncate => (self.truncated(octets, client, buffer), How::Limited),
+            Allowance::Drop => (Outcome::Drop, How::Limited),
+        };
         self.observed(begun, how, octets, client, Transport::Udp, buffer, outcome)
     }
 
+    /// Answers from a memory; what is not there yet is made and kept.
     fn answer_from(
         &self,
         packets: &mut Packets,
         octets: &[u8],
         client: IpAddr,
+        transport: Transport,
         buffer: &mut Vec<u8>,
     ) -> (Outcome, How) {
         let recursion_allowed = self.recursion_for(client).is_some();
-        match self.allowance(octets, client, recursion_allowed) {
-            Allowance::Send => {}
-            Allowance::Truncate => return (self.truncated(octets, client, buffer), How::Limited),
-            Allowance::Drop => return (Outcome::Drop, How::Limited),
-        }
         let by_setting = self.settings.rotation;
         let Some(probe) = packets.probe(octets, recursion_allowed) else {
-            return (self.answer_by(by_setting, octets, client, Transport::Udp, buffer), How::Made);
+            return (self.answer_by(by_setting, octets, client, transport, buffer), How::Made);
         };
         if packets.find(&probe, octets, buffer) {
             let cookie = probe.cookie(octets);
@@ -66,7 +115,7 @@ impl Engine {
             {
                 packets::append_cookie(buffer, &cookie.reply);
             }
-            self.counters.count_kept(buffer.get(3).map_or(0, |flags| u16::from(flags & 0xf)));
+            self.counters.count_kept(transport, buffer.get(3).map_or(0, |flags| u16::from(flags & 0xf)));
             return (Outcome::Reply(None), How::Kept);
         }
         // Orders that are kept must differ, whatever other loops are asked meanwhile.
@@ -74,7 +123,7 @@ impl Engine {
             Rotation::Cyclic => packets.order(&probe, octets).map_or(Rotation::Cyclic, Rotation::From),
             other => other,
         };
-        let outcome = self.answer_by(rotation, octets, client, Transport::Udp, buffer);
+        let outcome = self.answer_by(rotation, octets, client, transport, buffer);
         if let Outcome::Reply(Some(keep)) = outcome {
             packets.keep(&probe, buffer, keep);
         }

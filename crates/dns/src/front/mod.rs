@@ -59,7 +59,7 @@ use crate::wire::{Name, OPCODE_NOTIFY, OPCODE_UPDATE, Request, RequestError, Rty
 use crate::zone::{Hosted, Zones};
 use cookie::Cookies;
 use counters::Counters;
-use kept::lifetime;
+use kept::{OfThreads, lifetime};
 use limit::{Allowance, RateLimit};
 use observe::Begun;
 use shares::{Place, Shares};
@@ -151,6 +151,7 @@ pub struct Engine {
     recursion: Option<Recursion>,
     waiting: Arc<Semaphore>,
     shares: Arc<Shares>,
+    of_threads: OfThreads,
     settings: Settings,
     cookies: Cookies,
     rate_limit: Option<RateLimit>,
@@ -171,6 +172,7 @@ impl Engine {
         Self {
             zones,
             shares: Shares::new(recursion.as_ref()),
+            of_threads: OfThreads::default(),
             recursion,
             waiting: Arc::new(Semaphore::new(waiting)),
             cookies: Cookies::new(rand::random()),
@@ -250,19 +252,6 @@ impl Engine {
             padding: padded.then_some(padding),
             cookie,
         })
-    }
-
-    /// Answers a request that `client` sent, into `buffer`, as far as nobody else must be asked.
-    pub fn answer(
-        &self,
-        octets: &[u8],
-        client: IpAddr,
-        transport: Transport,
-        buffer: &mut Vec<u8>,
-    ) -> Outcome {
-        let begun = self.observer.begin();
-        let outcome = self.answer_by(self.settings.rotation, octets, client, transport, buffer);
-        self.observed(begun, How::Made, octets, client, transport, buffer, outcome)
     }
 
     /// Tells the observer what became of a request, now or when it is done.

@@ -37,6 +37,11 @@ impl Transport {
         matches!(self, Transport::Tls | Transport::Https | Transport::Quic)
     }
 
+    /// It is a connection of our own: responses may have any length.
+    pub fn is_connection(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic)
+    }
+
     /// A response may be more than one message.
     pub fn takes_streams(self) -> bool {
         matches!(self, Transport::Tcp | Transport::Tls | Transport::Quic)

@@ -1,7 +1,7 @@
 //! Answers as they went out, ready to go out again: the question's octets find the whole packet, and only its id and
 //! the case of the asker's letters are put in, and a cookie behind it. Nothing is decoded, allocated or locked on a hit.
 //!
-//! Each UDP loop has a memory of its own. It forgets everything when the zones change or the resolver's cache is
+//! Each UDP loop has a memory of its own, and each thread one for what comes over connections. It forgets everything when the zones change or the resolver's cache is
 //! flushed; answers of the resolver are kept as long as their least TTL lasts, and count it down. Two tables of fixed
 //! size, in which a new answer takes the place of an old one: negative answers have their own, so that a flood of names
 //! that do not exist pushes out none that do. And an answer is kept only when it is asked for a second time not long
@@ -96,7 +96,8 @@ pub struct Packets {
     zones: Cache<Arc<ArcSwap<Zones>>, Arc<Zones>>,
     /// What the answers were made from.
     made_from: Arc<Zones>,
-    udp_octets_max: u16,
+    /// `None`: what comes over connections, whose answers may have any length.
+    udp_octets_max: Option<u16>,
     seed: u64,
     /// Seconds since a fixed moment.
     now: u32,
@@ -114,7 +115,8 @@ impl std::fmt::Debug for Packets {
 }
 
 impl Packets {
-    pub fn new(zones: Arc<ArcSwap<Zones>>, udp_octets_max: u16) -> Self {
+    /// For requests over UDP, whose answers have at most so many octets, or over connections.
+    pub fn new(zones: Arc<ArcSwap<Zones>>, udp_octets_max: Option<u16>) -> Self {
         let made_from = zones.load_full();
         Packets {
             zones: Cache::new(zones),
@@ -171,7 +173,7 @@ impl Packets {
             | if header[3] & 0x10 != 0 { bits::CHECKING_DISABLED } else { 0 }
             | if header[3] & 0x20 != 0 { bits::AUTHENTIC_DATA } else { 0 }
             | if recursion_allowed { bits::RECURSION_ALLOWED } else { 0 };
-        let mut limit = DNS_UDP_OCTETS_PLAIN as u16;
+        let mut limit = self.udp_octets_max.map_or(u16::MAX, |_| DNS_UDP_OCTETS_PLAIN as u16);
         let opt = octets.get(end..)?;
         let mut cookie = 0;
         if edns {
@@ -187,7 +189,9 @@ impl Packets {
                 return None;
             }
             bits |= bits::EDNS | if flags != 0 { bits::DNSSEC_OK } else { 0 };
-            limit = u16::from_be_bytes([s1, s0]).max(limit).min(self.udp_octets_max);
+            if let Some(most) = self.udp_octets_max {
+                limit = u16::from_be_bytes([s1, s0]).max(limit).min(most);
+            }
             cookie = match options {
                 [] => 0,
                 [0, 10, 0, length @ (8 | 24), cookie @ ..] if cookie.len() == usize::from(*length) => *length,

@@ -29,7 +29,7 @@ impl Scene {
     fn new(rotation: Rotation) -> Scene {
         let zones = Arc::new(ArcSwap::from_pointee(zones("192.0.2.9")));
         let engine = Engine::new(zones.clone(), None, Settings { rotation, ..Settings::default() });
-        Scene { packets: Packets::new(zones.clone(), 1232), zones, engine, found: 0 }
+        Scene { packets: Packets::new(zones.clone(), Some(1232)), zones, engine, found: 0 }
     }
 
     /// As a UDP loop does it.
@@ -134,7 +134,7 @@ fn a_change_of_the_zones_is_seen_at_once() {
 
 #[test]
 fn answers_of_the_resolver_age_and_end() {
-    let mut packets = Packets::new(Arc::new(ArcSwap::from_pointee(zones("192.0.2.9"))), 1232);
+    let mut packets = Packets::new(Arc::new(ArcSwap::from_pointee(zones("192.0.2.9"))), Some(1232));
     let octets = query(1, "mail.alpha.test", Rtype::A, &[]);
     let probe = packets.probe(&octets, true).unwrap();
     let answer = [&octets[..], b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x09"].concat();
@@ -198,4 +198,41 @@ fn what_is_out_of_the_ordinary_is_looked_at_in_full() {
     ] {
         assert!(packets.probe(&odd, false).is_none(), "{}", odd.escape_ascii());
     }
+}
+
+#[test]
+fn what_comes_over_connections_is_kept_too_whatever_its_length() {
+    let long = |last: u8| {
+        let hosts: String = (0..60).map(|host| format!("many A 192.0.{host}.{last}\n")).collect();
+        let text = format!("$TTL 60\n@ SOA ns h 1 1 1 1 60\n@ NS ns\nns A 192.0.2.1\n{hosts}");
+        Zones::new([Arc::new(zone_from_text(&"alpha.test".parse().unwrap(), &text).unwrap())])
+    };
+    let zones = Arc::new(ArcSwap::from_pointee(long(1)));
+    let settings = || Settings { rotation: Rotation::Fixed, ..Settings::default() };
+    let (engine, fresh) =
+        (Engine::new(zones.clone(), None, settings()), Engine::new(zones.clone(), None, settings()));
+    let ask = |engine: &Engine, octets: &[u8], transport| {
+        let mut response = Vec::new();
+        engine.answer(octets, CLIENT, transport, &mut response);
+        response
+    };
+    for round in 1..4 {
+        zones.store(Arc::new(long(round)));
+        for transport in [Transport::Tcp, Transport::Tls, Transport::Https, Transport::Quic] {
+            let kept = engine.counters.kept.total();
+            for id in 0..4 {
+                for (name, opt) in [("many.alpha.test", OPT_512), ("Many.alpha.test", &[]), ("no.test", OPT)]
+                {
+                    let octets = query(id, name, Rtype::A, opt);
+                    let expected = ask(&fresh, &octets, Transport::Whole);
+                    assert_eq!(ask(&engine, &octets, transport), expected, "{transport:?} {name}");
+                    assert!(name == "no.test" || expected[2] & 2 == 0 && expected.len() > 900);
+                }
+            }
+            assert!(engine.counters.kept.total() >= kept + 4, "{transport:?}, round {round}");
+        }
+    }
+    let octets = query(1, "many.alpha.test", Rtype::A, OPT_512);
+    assert_eq!(ask(&engine, &octets, Transport::Udp)[2] & 2, 2, "over UDP it is truncated");
+    assert_eq!(fresh.counters.kept.total(), 0);
 }
