@@ -11,7 +11,7 @@ use postroad_dns::zone::{RecordPlace, Zone, zone_from_text};
 fn records(zone: &Zone) -> Vec<(Name, Rtype, u32, Vec<u8>)> {
     let mut records = Vec::new();
     zone.walk(&RecordPlace::default(), |node, rrset, rdata| {
-        records.push((node.owner.clone(), rrset.rtype, rrset.ttl, rdata.to_vec()));
+        records.push((Name::clone(&node.owner), rrset.rtype, rrset.ttl, rdata.to_vec()));
         true
     });
     records.sort_by_key(|record| (record.0.to_string(), record.1.0, record.3.clone()));
